@@ -1,0 +1,1 @@
+"""The foreground scheduler: load, plan, claim, spawn, reap, record, wait."""

@@ -1,0 +1,1 @@
+"""The read-only status endpoint, on the standard library."""

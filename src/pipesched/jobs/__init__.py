@@ -1,0 +1,1 @@
+"""Jobs: their models, the job file, presets."""

@@ -1,0 +1,261 @@
+"""The pipeline options: their types, defaults, checks and order of precedence."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pipesched.errors import InvalidValue
+from pipesched.settings import ENV_PREFIX
+
+DEFAULT_MODEL: Final = "onnx:all-MiniLM-L6-v2"
+IncrementalMode = Literal["auto", "incremental", "full"]
+
+# Chroma's own rule for a collection name; ours add up to 12 characters for a generation.
+_COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,498}[A-Za-z0-9]")
+_MODEL = re.compile(r"(onnx|ollama):[^\s:/\\][^\s\\]*")
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def _boolean(value: object) -> object:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_boolean)]
+
+
+class PipelineConfig(BaseModel):
+    """What was set at one level (a job, the defaults, the environment, the flags); None: not set there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: str | None = None
+    data_dir_pattern: str | None = None
+    storage_path: str | None = None
+    collection_name: str | None = None
+    embedding_model: str | None = None
+    chunk_size: Annotated[int, Field(ge=50, le=100_000)] | None = None
+    chunk_overlap: Annotated[int, Field(ge=0, le=50_000)] | None = None
+    use_chunking: Flag | None = None
+    incremental_mode: IncrementalMode | None = None
+    force_recreate: Flag | None = None
+    dry_run: Flag | None = None
+    ci_mode: Flag | None = None
+    should_save_stats: Flag | None = None
+    blog_base_url: str | None = None
+    base_url: str | None = None
+    index_drafts: Flag | None = None
+    allow_mass_delete: Flag | None = None
+    adopt: Flag | None = None
+
+    @field_validator("data_dir", "storage_path", "data_dir_pattern")
+    @classmethod
+    def _not_empty(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or "\0" in value):
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("data_dir_pattern")
+    @classmethod
+    def _pattern_stays_inside(cls, value: str | None) -> str | None:
+        if value is not None and (value.startswith("/") or ".." in value.split("/")):
+            raise ValueError("must be a pattern below the data folder, such as *.md or posts/**/*.md")
+        return value
+
+    @field_validator("collection_name")
+    @classmethod
+    def _collection_name(cls, value: str | None) -> str | None:
+        if value is not None and (not _COLLECTION_NAME.fullmatch(value) or ".." in value):
+            raise ValueError(
+                "must be 3 to 500 letters, digits, dots, dashes or underscores, a letter or digit at both ends"
+            )
+        return value
+
+    @field_validator("embedding_model")
+    @classmethod
+    def _model(cls, value: str | None) -> str | None:
+        if value is not None and not _MODEL.fullmatch(value):
+            raise ValueError(f"must be onnx:NAME or ollama:NAME, such as {DEFAULT_MODEL}")
+        return value
+
+    @field_validator("blog_base_url", "base_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https?://[^\s/]+|/", value):
+            raise ValueError("must be an http or https URL, or a path that starts with /")
+        return value
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if (
+            self.chunk_size is not None
+            and self.chunk_overlap is not None
+            and self.chunk_overlap >= self.chunk_size
+        ):
+            raise ValueError(
+                f"chunk_overlap ({self.chunk_overlap}) must be below chunk_size ({self.chunk_size})"
+            )
+        return self
+
+    def set_values(self) -> dict[str, Any]:
+        """What is set here, as plain JSON values."""
+        return self.model_dump(exclude_none=True)
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """The config of `values`. Raises InvalidValue naming the first bad option in the flag's spelling."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise invalid_value(error, where=where) from error
+
+
+def invalid_value(error: ValidationError, *, where: str = "") -> InvalidValue:
+    """One readable error of ours for pydantic's list."""
+    import difflib
+
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    name = location[-1] if location else ""
+    message = first["msg"].removeprefix("Value error, ")
+    hint = ""
+    if first["type"] == "extra_forbidden":
+        message = "there is no such setting"
+        near = difflib.get_close_matches(name, PIPELINE_OPTIONS, n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+    option = "--" + name.replace("_", "-") if name else "the options"
+    got = "" if first["type"] == "extra_forbidden" or not location else f" (got {first.get('input')!r:.80})"
+    return InvalidValue(
+        f"{where}{option}: {message}{got}", hint=hint or f"see pipesched run --help for {option}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """Every option resolved. `data_dir` is an absolute path; `storage_path` an absolute path or a server's URL."""
+
+    data_dir: str = "data/"
+    data_dir_pattern: str = "*.md"
+    storage_path: str = "db/vector_store"
+    collection_name: str = "blog_documents"
+    embedding_model: str = DEFAULT_MODEL
+    chunk_size: int = 1000
+    chunk_overlap: int = 200
+    use_chunking: bool = True
+    incremental_mode: IncrementalMode = "auto"
+    force_recreate: bool = False
+    dry_run: bool = False
+    ci_mode: bool = False
+    should_save_stats: bool = True
+    blog_base_url: str = ""
+    base_url: str = ""
+    index_drafts: bool = False
+    allow_mass_delete: bool = False
+    adopt: bool = False
+
+    @property
+    def store_is_server(self) -> bool:
+        return is_server(self.storage_path)
+
+
+PIPELINE_OPTIONS: Final = tuple(field.name for field in fields(PipelineOptions))
+PATH_OPTIONS: Final = ("data_dir", "storage_path")
+BUILT_IN: Final = PipelineOptions()
+
+
+def is_server(storage_path: str) -> bool:
+    return storage_path.startswith(("http://", "https://"))
+
+
+def from_environment(environ: Mapping[str, str]) -> PipelineConfig:
+    """The level that PIPESCHED_<OPTION> variables make. Raises InvalidValue naming the variable."""
+    found = {
+        name: environ[variable]
+        for name in PIPELINE_OPTIONS
+        if (variable := ENV_PREFIX + name.upper()) in environ and environ[variable] != ""
+    }
+    try:
+        return PipelineConfig.model_validate(found)
+    except ValidationError as error:
+        bad = invalid_value(error)
+        name = str((error.errors()[0]["loc"] or ("",))[-1])
+        raise InvalidValue(
+            f"{ENV_PREFIX}{name.upper()} in the environment: {bad.message}",
+            hint="unset it or give it another value",
+        ) from error
+
+
+def merge(levels: Sequence[PipelineConfig]) -> dict[str, Any]:
+    """What holds when `levels` (strongest first) lie over the built-in defaults; paths still as written."""
+    merged: dict[str, Any] = asdict(BUILT_IN)
+    for level in reversed(levels):
+        merged.update(level.set_values())
+    if merged["chunk_overlap"] >= merged["chunk_size"]:
+        explicit = any(level.chunk_overlap is not None for level in levels)
+        if explicit:
+            raise InvalidValue(
+                f"--chunk-overlap ({merged['chunk_overlap']}) must be below --chunk-size ({merged['chunk_size']})",
+                hint="give both, for example --chunk-size 500 --chunk-overlap 100",
+            )
+        merged["chunk_overlap"] = merged["chunk_size"] // 5  # the built-in's proportion, for a smaller chunk
+    return merged
+
+
+def resolve(
+    *,
+    flags: PipelineConfig,
+    job: PipelineConfig,
+    environment: PipelineConfig,
+    defaults: PipelineConfig,
+    home: Path,
+    cwd: Path,
+) -> PipelineOptions:
+    """The options of one run: flag, job, environment, job file's defaults, built-in.
+
+    Flags' relative paths are taken from `cwd`, all others from `home`, the job file's folder.
+    Raises InvalidValue when the levels do not fit together.
+    """
+    merged = merge([flags, job, environment, defaults])
+    for name in PATH_OPTIONS:
+        base = cwd if getattr(flags, name) is not None else home
+        merged[name] = anchored(str(merged[name]), base)
+    return PipelineOptions(**merged)
+
+
+def anchored(path: str, base: Path) -> str:
+    """`path` made absolute from `base`; a server's URL as it is."""
+    if is_server(path):
+        return path.rstrip("/")
+    return os.path.normpath(base / Path(path).expanduser())
+
+
+def for_job_file(path: str, *, home: Path, cwd: Path) -> str:
+    """A path given on the command line as the job file keeps it: relative to `home` when below it, else absolute."""
+    if is_server(path):
+        return path
+    absolute = Path(anchored(path, cwd))
+    try:
+        return absolute.relative_to(home).as_posix()
+    except ValueError:
+        return str(absolute)

@@ -1,0 +1,1 @@
+"""Markdown -> chunks -> vectors -> collection, exactly in step."""

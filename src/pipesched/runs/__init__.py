@@ -1,0 +1,1 @@
+"""What has run: the ledger, reports, logs, health."""

@@ -1,0 +1,1 @@
+"""Pure time: what fires when. No I/O; `now` is always an argument."""
