@@ -1,0 +1,103 @@
+"""Printing: JSON for programs, rich tables on a terminal, plain aligned text in a pipe; data on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipesched.settings import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal (escape sequences in a file name, a lone surrogate)."""
+    return (
+        _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+        .encode("utf-8", "backslashreplace")
+        .decode("utf-8")
+    )
+
+
+@dataclass
+class Output:
+    """Where a command's words go. `json`: --json was given, so that only `document` prints on stdout."""
+
+    json: bool = False
+    color: bool = True
+
+    @property
+    def terminal(self) -> bool:
+        """Whether stdout is a terminal that may get tables and colour."""
+        return not self.json and sys.stdout.isatty()
+
+    def document(self, data: Mapping[str, Any]) -> None:
+        """One JSON document on one line, `schema_version` first."""
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **data}, ensure_ascii=False, default=str)
+        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        sys.stdout.flush()
+
+    def line(self, text: str = "") -> None:
+        """A line of data for people; nothing under --json."""
+        if not self.json:
+            sys.stdout.write(printable(text) + "\n")
+
+    def raw(self, text: str) -> None:
+        """Text as it is, such as a run's captured output."""
+        sys.stdout.write(text)
+
+    def note(self, text: str) -> None:
+        """A remark on stderr, in every mode."""
+        sys.stderr.write(printable(text) + "\n")
+
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", empty: str = ""
+    ) -> None:
+        """A rich table on a terminal; columns parted by two spaces in a pipe. Nothing under --json."""
+        if self.json:
+            return
+        cells = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
+        if not cells:
+            if empty:
+                self.note(empty)
+            return
+        if not self.terminal:
+            self._plain_table(columns, cells)
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        self.console.print(table)
+
+    @staticmethod
+    def _plain_table(columns: Sequence[str], rows: list[list[str]]) -> None:
+        widths = [max(len(column), *(len(row[i]) for row in rows)) for i, column in enumerate(columns)]
+        for row in [list(columns), *rows]:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write(line.rstrip() + "\n")
+
+    @property
+    def console(self) -> Console:
+        """The rich console on stdout, for what `table` does not cover; only on a terminal."""
+        from rich.console import Console
+
+        return Console(no_color=not self.color, highlight=False)
+
+    @property
+    def error_console(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=True, no_color=not self.color, highlight=False)
