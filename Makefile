@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Python 3.11+, make and a package index are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO   := .demo
+PIPESCHED := $(abspath $(BIN))/pipesched
+
+.PHONY: demo test check quick format clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pipesched needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notify]'
+	@touch $@
+
+## The main job on examples/blog: index it, ask it something, show that a second run finds nothing to do.
+demo: $(INSTALLED)
+	rm -rf $(DEMO) && mkdir $(DEMO)
+	cd $(DEMO) && $(PIPESCHED) init
+	cd $(DEMO) && $(PIPESCHED) run --data-dir ../examples/blog --blog-base-url https://blog.example
+	cd $(DEMO) && $(PIPESCHED) search "How do I keep a sourdough starter alive?" -n 3
+	cd $(DEMO) && $(PIPESCHED) run --data-dir ../examples/blog --blog-base-url https://blog.example
+	cd $(DEMO) && $(PIPESCHED) next --count 3
+	@echo "The index is in $(DEMO)/db/vector_store, the reports in $(DEMO)/output."
+
+## Everything: format, lint, types, layers, all tests.
+test: check
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+## What one runs while writing: no slow tests.
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto -m "not slow" -q
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
