@@ -1,0 +1,165 @@
+"""`run` and `rebuild`: one pipeline run in the foreground."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipesched.cli.app import App
+from pipesched.cli.options import PipelineFlags
+from pipesched.settings import JOB_ID_PATTERN, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pipesched.cli.execution import Executed
+    from pipesched.options import PipelineOptions
+
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="DURATION", help="Wait this long for a busy store [not at all]."),
+]
+log = logging.getLogger(__name__)
+
+JobId = Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="Take this job's options.")]
+
+
+def run(
+    app: App,
+    job_id: JobId = None,
+    wait: Wait = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", metavar="ID", help="Given by a scheduler.")
+    ] = None,
+    scheduled_for: Annotated[
+        str | None, typer.Option("--scheduled-for", metavar="TIME", help="The fire that this run stands for.")
+    ] = None,
+    attempt: Annotated[
+        int, typer.Option("--attempt", metavar="N", help="Which attempt, from 1.", show_default=False)
+    ] = 1,
+    *,
+    pipeline: PipelineFlags,
+) -> None:
+    """Run the pipeline once, now: bring the collection in step with the folder.
+
+    Exit: 0 done, 1 failed, 2 unusable value or missing data folder, 3 partial (some documents failed, or deletes were
+    withheld), 69 embedder or store unavailable, 75 another run is writing to this store.
+
+    Example: pipesched run --data-dir content/posts --blog-base-url https://blog.example
+    """
+    from pipesched.cli.execution import Request, execute, parse_scheduled_for
+    from pipesched.cli.resolution import run_options
+
+    options = run_options(app, job_id, pipeline)
+    log.debug("attempt %d of job %s", attempt, job_id)
+    request = Request(
+        run_id=_checked_run_id(run_id) if run_id else _new_run_id(app, job_id),
+        job_id=job_id,
+        scheduled_for=parse_scheduled_for(scheduled_for),
+        claimed=run_id is not None,
+    )
+    _run(app, request, options, wait, execute)
+
+
+def rebuild(
+    app: App,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")
+    ] = None,
+    wait: Wait = None,
+    *,
+    pipeline: PipelineFlags,
+) -> None:
+    """Build a new generation beside the live collection, through the embedding cache, and swap it in when it is checked.
+
+    Example: pipesched rebuild --job nightly
+    """
+    from pipesched.cli.execution import Request, execute
+    from pipesched.cli.resolution import run_options
+
+    options = run_options(app, job, pipeline)
+    request = Request(
+        run_id=_new_run_id(app, job), job_id=job, scheduled_for=None, claimed=False, rebuild=True
+    )
+    _run(app, request, options, wait, execute)
+
+
+def _run(app: App, request: Any, options: PipelineOptions, wait: str | None, execute: Any) -> None:
+    from pipesched.cli.progress import progress_for
+
+    if options.ci_mode:
+        from pipesched.cli.logs import at_least_info
+
+        at_least_info(app.log_level)
+    wait_seconds = 0.0
+    if wait is not None:
+        from pipesched.schedule.timetext import parse_duration
+
+        wait_seconds = float(parse_duration(wait))
+    done = execute(app, request, options, wait_seconds=wait_seconds, progress=progress_for(app, options))
+    if app.json:
+        error = {"error": done.error.as_dict()} if done.error else {}
+        app.out.document({"schema_version": SCHEMA_VERSION, **done.report.as_json(), **error})
+    else:
+        print_run(app, done)
+    if done.exit_code:
+        raise typer.Exit(done.exit_code)
+
+
+def print_run(app: App, done: Executed) -> None:
+    """The run for people: what it did and why, its changes, its errors with what to do."""
+    report = done.report
+    outcome = report.outcome
+    stats = outcome.stats
+    out = app.out
+    word = f"dry run: {outcome.status}" if report.dry_run else outcome.status
+    out.line(f"{word} in {report.duration_seconds:.1f} s: {outcome.message}")
+    out.line(f"mode       {outcome.mode}: {outcome.mode_reason}")
+    out.line(
+        f"documents  {stats.total_documents}: {stats.new_documents} new, {stats.modified_documents} modified,"
+        f" {stats.renamed_documents} renamed, {stats.unchanged_documents} unchanged, {stats.failed_documents} failed;"
+        f" {stats.deleted_sources} deleted, {stats.skipped_documents} skipped"
+    )
+    verb = "to embed" if report.dry_run else "embedded"
+    out.line(
+        f"chunks     {stats.total_chunks}: {stats.chunks_added} added, {stats.chunks_updated} updated,"
+        f" {stats.chunks_deleted} deleted; {stats.chunks_embedded} {verb}, {stats.chunks_from_cache} from the cache"
+    )
+    shown = outcome.documents if report.dry_run or len(outcome.documents) <= 30 else outcome.documents[:30]
+    if shown:
+        out.table(
+            ("change", "document", "chunks", "reason"),
+            [(change.change, change.source, str(change.chunks), change.reason) for change in shown],
+        )
+    if len(shown) < len(outcome.documents):
+        out.line(
+            f"... and {len(outcome.documents) - len(shown)} more; all of them: pipesched report {report.run_id}"
+        )
+    for error in outcome.errors:
+        if error.source:
+            out.note(f"error: {error.source}: {error.message}")
+    if done.error:
+        out.note(f"error: {done.error.message}")
+        if done.error.hint:
+            out.note(f"hint: {done.error.hint}")
+    if done.report_file:
+        out.line(f"report     {done.report_file}")
+
+
+def _new_run_id(app: App, job_id: str | None) -> str:
+    from pipesched.runs.ledger import new_run_id
+
+    return new_run_id(job_id, app.now())
+
+
+def _checked_run_id(run_id: str) -> str:
+    """A run id becomes part of a file name. Raises InvalidValue."""
+    import re
+
+    from pipesched.errors import InvalidValue
+
+    if not re.fullmatch(JOB_ID_PATTERN.replace("63", "127"), run_id):
+        raise InvalidValue(
+            f"--run-id: {run_id!r} cannot be used", hint="letters, digits, dots, dashes, underscores"
+        )
+    return run_id
