@@ -3,8 +3,8 @@
 Run it in a virtual environment in which all tests pass: .venv/bin/python scripts/constraints.py > constraints.txt
 """
 
-import importlib.metadata as metadata
 import re
+from importlib import metadata
 
 from packaging.requirements import Requirement
 
