@@ -1,1 +1,33 @@
-"""Where vectors live: one Protocol, several stores."""
+"""Vector stores: the Protocol is in pipeline/model.py, the one implementation is Chroma, as a folder or a server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from pipesched.options import is_server
+from pipesched.pipeline.model import VectorStore
+from pipesched.pipeline.stores.probe import Probe, probe
+
+__all__ = ["Probe", "lock_path", "open_store", "probe"]
+
+
+def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
+    """Open the store at `storage_path` (a folder or http(s)://host:port).
+
+    `create=False`: a folder without a store is an error and stays as it is. Raises NotFound (collection_not_found),
+    ServiceUnavailable (a server that does not answer), InputOutputError or DataError (a damaged folder).
+    """
+    from pipesched.pipeline.stores.chroma import ChromaStore
+
+    return ChromaStore.open(storage_path, create=create)
+
+
+def lock_path(storage_path: str, index_dir: Path) -> Path:
+    """The writers' lock of a store: beside the resolved folder, whatever the state folder; for a server in `index_dir`."""
+    if is_server(storage_path):
+        digest = hashlib.sha256(storage_path.rstrip("/").encode()).hexdigest()[:16]
+        return index_dir / f"server-{digest}.lock"
+    resolved = os.path.realpath(storage_path)
+    return Path(resolved + ".lock")
