@@ -85,13 +85,16 @@ def arrays() -> dict[str, NDArray[np.float32] | NDArray[np.int8]]:
         part: dict[str, Any], dtype: str, offset: str = "offset", shape: str = "shape"
     ) -> NDArray[Any]:
         size = int(np.prod(part[shape]))
-        return np.frombuffer(data, dtype=dtype, count=size, offset=part[offset]).reshape(part[shape])
+        flat: NDArray[Any] = np.frombuffer(data, dtype=dtype, count=size, offset=part[offset])
+        return flat.reshape(part[shape])
 
     def expanded(part: dict[str, Any]) -> NDArray[Any]:
         values = tensor(part, part["dtype"])
         if "scale_offset" not in part:
             return values
-        return values.astype(np.float32) * tensor(part, "float32", "scale_offset", "scale_shape")
+        scale = tensor(part, "float32", "scale_offset", "scale_shape")
+        product: NDArray[Any] = values.astype(np.float32) * scale
+        return product
 
     weights = {}
     for entry in json.loads(_own("weights.json", TABLE_SHA256)):
