@@ -33,7 +33,8 @@ def unit(values: ArrayLike, dimensions: int) -> Vector | EmbeddingFailure:
         return EmbeddingFailure(
             "wrong_dimension", f"the model returned {got} numbers instead of {dimensions}"
         )
-    if not np.isfinite(wide).all():
+    # NaN compares false; a number over float32's range is infinity to the model.
+    if not (np.abs(wide) <= np.finfo(np.float32).max).all():
         return EmbeddingFailure("not_finite", "the model returned NaN or infinity for this text")
     norm = float(np.linalg.norm(wide))
     if norm < SMALLEST_NORM:
