@@ -62,13 +62,14 @@ class OnnxEmbedder:
     """Embeds on the CPU, one thread for each core that the process may use.
 
     Texts run together only with texts of exactly their length: no padding, so no attention mask, so that neither what a
-    vector is nor what it costs depends on its batch-mates. Each thread runs batches of its own on one single-threaded
-    session, which is faster than one batch on all threads. The session is made by the first embed().
+    vector is nor what it costs depends on its batch-mates. Several batches run side by side, each on one thread, which is
+    faster than one after the other on all; a single one has all threads. The two ways give the same bits, and each has a
+    session of its own, made when it is first needed.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads or _cores()
-        self._session: Any = None
+        self._sessions: dict[int, Any] = {}
         self._arrays: dict[str, NDArray[np.float32] | NDArray[np.int8]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
@@ -85,7 +86,8 @@ class OnnxEmbedder:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-        self._pool = self._session = None
+        self._pool = None
+        self._sessions = {}
         self._arrays = {}
 
     def embed(self, texts: Sequence[str]) -> list[Vector | EmbeddingFailure]:
@@ -119,7 +121,6 @@ class OnnxEmbedder:
 
     def _run(self, sequences: Sequence[list[int]]) -> list[Vector | EmbeddingFailure]:
         """The unit vector of each token sequence, in order."""
-        session = self._open()
         by_length: dict[int, list[int]] = {}
         for at, ids in enumerate(sequences):
             by_length.setdefault(len(ids), []).append(at)
@@ -130,6 +131,8 @@ class OnnxEmbedder:
             for rows in (max(1, BATCH_TOKENS // length),)
             for start in range(0, len(group), rows)
         ]
+
+        session = self._open(1 if len(batches) > 1 else self._threads)
 
         def vectors(batch: list[int]) -> list[Vector | EmbeddingFailure]:
             import numpy as np
@@ -152,13 +155,13 @@ class OnnxEmbedder:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embed")
         return self._pool.map(function, batches)
 
-    def _open(self) -> Any:
-        if self._session is None:
-            # Held as long as the session, which reads the weights where they are.
-            self._arrays = weights.arrays()
-            self._session = _session(weights.graph(), self._arrays)
-            logger.debug("opened %s with %d threads", NAME, self._threads)
-        return self._session
+    def _open(self, threads: int) -> Any:
+        if threads not in self._sessions:
+            # Held as long as the sessions, which read the weights where they are.
+            self._arrays = self._arrays or weights.arrays()
+            self._sessions[threads] = _session(weights.graph(), self._arrays, threads)
+            logger.debug("opened %s on %d threads", NAME, threads)
+        return self._sessions[threads]
 
 
 def _cores() -> int:
@@ -171,11 +174,11 @@ def _cores() -> int:
 _UNSET: Final = EmbeddingFailure("not_embedded", "the model was not asked")
 
 
-def _session(graph: bytes, arrays: dict[str, NDArray[np.float32] | NDArray[np.int8]]) -> Any:
+def _session(graph: bytes, arrays: dict[str, NDArray[np.float32] | NDArray[np.int8]], threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # It keeps a plan for every shape, and there are as many shapes as lengths.
     options.enable_mem_pattern = False
