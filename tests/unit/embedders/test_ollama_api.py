@@ -130,7 +130,7 @@ _PARTS = st.sampled_from(
 )
 
 
-@given(st.one_of(st.lists(_PARTS, max_size=4).map("".join), st.text(string.printable, max_size=12)))
+@given(st.lists(_PARTS, max_size=4).map("".join))
 def test_a_host_is_read_as_the_client_reads_it(host: str) -> None:
     from ollama._client import _parse_host
 
@@ -141,6 +141,32 @@ def test_a_host_is_read_as_the_client_reads_it(host: str) -> None:
             base_url(host)
     else:
         assert base_url(host) == theirs
+
+
+@given(st.text(string.printable + "é東.-:/@", max_size=16))
+def test_any_other_host_is_read_likewise_or_refused(host: str) -> None:
+    from ollama._client import _parse_host
+
+    try:
+        ours = base_url(host)
+    except InvalidValue:
+        return
+    assert ours == _parse_host(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", "x" * 64 + ".example", "127.0.0.1:port", "http://a b", "h/a b", "[::1"]
+)
+def test_what_is_no_address_is_refused_with_an_example(host: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        base_url(host)
+    assert "127.0.0.1:11434" in raised.value.hint
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    with pytest.raises(InvalidValue) as raised:
+        base_url("http://me:secret@host:port")
+    assert "secret" not in raised.value.message
 
 
 def test_the_documented_hosts_are_read_as_documented() -> None:

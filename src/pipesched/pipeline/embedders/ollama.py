@@ -272,6 +272,7 @@ class OllamaEmbedder:
             tries += 1
             if call.stopped.is_set() or not isinstance(error, _Transient):
                 return False
+            logger.info("try %d of %d failed: %s", tries, effort.attempts, error)
             # A crash is most likely the text's own doing: once more is enough to tell it from an accident.
             return tries < 2 or not isinstance(error.failure, _Refused)
 
@@ -353,8 +354,11 @@ class OllamaEmbedder:
         if self._client is not None:
             return
         import ollama
+        import stamina
 
         from pipesched.pipeline.embedders.transport import DeadlineTransport
 
+        # Its own log lines say less than ours, and its hook would import prometheus_client.
+        stamina.instrumentation.set_on_retry_hooks(())
         self._transport = DeadlineTransport(connect=self._effort.connect, total=self._effort.request)
         self._client = ollama.Client(host=self._url, transport=self._transport, trust_env=False)

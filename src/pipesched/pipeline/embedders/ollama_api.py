@@ -29,6 +29,8 @@ MOST_CONTEXT: Final = 2048
 
 SPECIAL_TOKENS: Final = 2
 _LARGEST_ANSWER: Final = 16 * 2**20
+_HOST: Final = re.compile(r"[a-zA-Z0-9._:%-]+")
+_PATH: Final = re.compile(r"[!-~]*")
 _RETRIED: Final = frozenset({429, 502, 503, 504})
 
 
@@ -116,11 +118,14 @@ def base_url(host: str | None = None) -> str:
     try:
         parts = urllib.parse.urlsplit(f"{scheme}://{rest}")
         name, port = parts.hostname or "127.0.0.1", parts.port or port
+        wrong = "" if _HOST.fullmatch(name.encode("idna").decode()) else f"there is no host {name!r}"
     except ValueError as error:
+        wrong = str(error)
+    if wrong or not _PATH.fullmatch(parts.path):
         raise InvalidValue(
-            f"OLLAMA_HOST={given} is no address: {error}",
+            f"OLLAMA_HOST={re.sub('[^/]*@', '***@', given)} is no address: {wrong or 'its path has spaces'}",
             hint="for example OLLAMA_HOST=127.0.0.1:11434 or https://ollama.example.org",
-        ) from None
+        )
     if _is_ipv6(name):
         name = f"[{name}]"
     path = parts.path.strip("/")
