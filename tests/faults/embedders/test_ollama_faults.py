@@ -255,6 +255,20 @@ class TestSlow:
             embedder.embed(many)
         assert len(server.embedded()) < len(many) / 2
 
+    def test_after_a_failure_nobody_tries_again(
+        self, server: OllamaServer, opened: Callable[..., OllamaEmbedder]
+    ) -> None:
+        embedder = opened(Effort(attempts=1000, first_pause=0.02, longest_pause=0.02, jitter=0.0, batch=1))
+        embedder.embed(["warm"])
+        server.fail("status", status=503, when=lambda inputs: inputs == ["busy"])
+        server.fail("html", when=lambda inputs: inputs == ["garbage"])
+        with pytest.raises(ServiceUnavailable, match="not an Ollama server"):
+            embedder.embed(["garbage", "busy"])
+        time.sleep(0.2)
+        asked = len(server.requests())
+        time.sleep(0.2)
+        assert len(server.requests()) == asked
+
     def test_two_requests_are_in_flight_and_no_more(
         self, server: OllamaServer, opened: Callable[..., OllamaEmbedder]
     ) -> None:

@@ -118,14 +118,13 @@ def test_the_window_is_used_to_its_last_token(embedder: OnnxEmbedder) -> None:
     assert (vectors(embedder, [fits]) * reference([fits])).sum() > 0.999999
 
 
-def test_a_text_over_the_window_is_the_weighted_mean_of_its_pieces(embedder: OnnxEmbedder) -> None:
-    left, right = "alpha " * 100, "omega " * 200
-    long = (left + right).strip()
-    assert onnx.count_tokens(long) == 300
-    first, second = long.split(" ")[:150], long.split(" ")[150:]
-    pieces = vectors(embedder, [" ".join(first), " ".join(second)]).astype(np.float64)
-    mean = pieces.mean(axis=0)
-    (found,) = vectors(embedder, [long])
+def test_a_text_over_the_window_is_the_mean_of_its_pieces_by_their_length(embedder: OnnxEmbedder) -> None:
+    # One space, where the cut then falls: 90 tokens before it and 210 after it.
+    before, after = "一" * 90, "人" * 210
+    assert (onnx.count_tokens(before), onnx.count_tokens(after)) == (90, 210)
+    pieces = vectors(embedder, [before, after]).astype(np.float64)
+    mean = 90 * pieces[0] + 210 * pieces[1]
+    (found,) = vectors(embedder, [f"{before} {after}"])
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
 
 

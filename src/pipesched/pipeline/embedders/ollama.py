@@ -361,4 +361,4 @@ class OllamaEmbedder:
         # Its own log lines say less than ours, and its hook would import prometheus_client.
         stamina.instrumentation.set_on_retry_hooks(())
         self._transport = DeadlineTransport(connect=self._effort.connect, total=self._effort.request)
-        self._client = ollama.Client(host=self._url, transport=self._transport, trust_env=False)
+        self._client = ollama.Client(host=self._url, transport=self._transport)
