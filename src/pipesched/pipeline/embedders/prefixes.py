@@ -16,7 +16,7 @@ _PASSAGES: Final = Prefixes("Represent this sentence for searching relevant pass
 _NOMIC: Final = Prefixes("search_query: ", "search_document: ")
 _E5: Final = Prefixes("query: ", "passage: ")
 
-# Each from the model's card. The longest name that a model's name starts with counts.
+# As documented for each model by its makers or by what serves it. The longest name that a model's name starts with counts.
 _KNOWN: Final = {
     "snowflake-arctic-embed2": Prefixes("query: "),
     "snowflake-arctic-embed": _PASSAGES,
