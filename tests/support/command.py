@@ -32,7 +32,11 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def pipesched(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str | None = None, timeout: float = 120
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float = 120,
 ) -> Result:
     """`pipesched ARGUMENTS` in `cwd`; stdin is no terminal."""
     done = subprocess.run(
@@ -48,7 +52,9 @@ def pipesched(
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **popen: Any) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **popen: Any
+) -> subprocess.Popen[str]:
     """`pipesched ARGUMENTS` started and left running."""
     return subprocess.Popen(
         [PIPESCHED, *arguments],

@@ -62,10 +62,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is left out on purpose, with the reason (draft, unpublished, link out of the folder, not text...)."""
+    """A file that is left out on purpose, with the reason (draft, unpublished, link out of the folder, not text...).
+
+    `suspicious`: a file that was indexed before and now looks like this has been damaged rather than withdrawn, so that
+    what is indexed of it stays (a crash leaves files full of NUL).
+    """
 
     source: str
     reason: str
+    suspicious: bool = False
 
 
 @dataclass(frozen=True, slots=True)

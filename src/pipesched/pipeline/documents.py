@@ -1,0 +1,262 @@
+"""Files below the data folder: found by a scan that opens none, and read one at a time."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from pipesched.errors import DataDirMissing
+from pipesched.pipeline import frontmatter, metadata
+from pipesched.pipeline.model import Document, Failure, Found, Scan, Skipped, Stamp
+
+PARSER_VERSION: Final = "1"
+"""Part of the settings: raised when the same file gives another text or other metadata."""
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""A larger file is no blog post; it is named as failed instead of filling the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSettings:
+    """What, besides a file's bytes, decides its metadata and whether it is indexed."""
+
+    blog_base_url: str = ""
+    base_url: str = ""
+    index_drafts: bool = False
+
+
+def scan(data_dir: str, pattern: str) -> Scan:
+    """Every file below `data_dir` that matches `pattern`, by name and stat(2) alone.
+
+    Hidden files and folders are not matched, as in a shell. A linked file inside the folder is a document; links that
+    lead out, linked folders (which can loop), pipes and devices are skipped by name. An unreadable folder is a Failure
+    whose source ends in "/". Raises DataDirMissing.
+    """
+    try:
+        root = os.path.realpath(data_dir, strict=True)
+        if not Path(root).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder")
+        with os.scandir(root):  # says now whether it can be read
+            pass
+    except OSError as error:
+        reason = {errno.ENOENT: "does not exist", errno.ENOTDIR: "is not a folder"}.get(
+            error.errno or 0, error.strerror or "cannot be read"
+        )
+        raise DataDirMissing(
+            f"the data folder {data_dir} {reason}", hint="name the folder of your posts with --data-dir"
+        ) from error
+    walk = _Walk(root, _matcher(pattern))
+    clock = _kernel_clock_ns()
+    walk.folder(root, "")
+    return Scan(
+        files=tuple(sorted(walk.files.values(), key=lambda found: found.source)),
+        skipped=tuple(sorted(walk.skipped, key=lambda skipped: skipped.source)),
+        failures=tuple(sorted(walk.failures, key=lambda failure: failure.source)),
+        clock_ns=clock,
+    )
+
+
+def _kernel_clock_ns() -> int:
+    """The clock by which the kernel stamps files: the coarse one, up to 10 ms behind the fine one."""
+    coarse = getattr(time, "CLOCK_REALTIME_COARSE", None)
+    return time.clock_gettime_ns(coarse) if coarse is not None else time.time_ns()
+
+
+class _Walk:
+    def __init__(self, root: str, matches: re.Pattern[str]) -> None:
+        self.root = root
+        self.matches = matches
+        self.files: dict[str, Found] = {}
+        self.skipped: list[Skipped] = []
+        self.failures: list[Failure] = []
+
+    def folder(self, path: str, prefix: str) -> None:
+        # An explicit stack: a folder may be nested deeper than Python may recurse.
+        pending = [(path, prefix)]
+        while pending:
+            path, prefix = pending.pop()
+            try:
+                with os.scandir(path) as entries:
+                    pending.extend(self._entries(entries, prefix))
+            except OSError as error:
+                self.failures.append(
+                    Failure(prefix or "/", "unreadable", f"the folder cannot be read: {_reason(error)}")
+                )
+
+    def _entries(self, entries: Iterator[os.DirEntry[str]], prefix: str) -> list[tuple[str, str]]:
+        folders = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            source = prefix + readable(entry.name)
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, source + "/"))
+                elif self.matches.match(source):
+                    self._file(entry, source)
+                elif entry.is_symlink() and entry.is_dir():
+                    self.skipped.append(Skipped(source + "/", "a link to a folder, which is not followed"))
+            except OSError as error:
+                self.failures.append(Failure(source, "unreadable", _reason(error)))
+        return folders
+
+    def _file(self, entry: os.DirEntry[str], source: str) -> None:
+        if entry.is_symlink():
+            try:
+                target = os.path.realpath(entry.path, strict=True)
+            except OSError as error:
+                self.skipped.append(Skipped(source, f"a link that leads nowhere: {_reason(error)}"))
+                return
+            if os.path.commonpath([self.root, target]) != self.root:
+                self.skipped.append(Skipped(source, "a link that leads out of the data folder"))
+                return
+        info = entry.stat()
+        if not stat.S_ISREG(info.st_mode):
+            self.skipped.append(Skipped(source, f"not a file but {_kind(info.st_mode)}"))
+        elif source in self.files:
+            self.failures.append(Failure(source, "name", "two files have this name once it is made readable"))
+        else:
+            self.files[source] = Found(source=source, path=entry.path, stamp=_stamp(info))
+
+
+def readable(name: str) -> str:
+    r"""A file name as valid UTF-8: a byte that is none becomes `\xff`."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name
+
+
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """`*.md` matches at every depth; with a "/", the path below the data folder, `**` standing for any folders."""
+    pattern = pattern.removeprefix("./").strip("/")
+    parts = PurePosixPath(pattern).parts
+    if len(parts) == 1:
+        return re.compile(rf"(?:[^/]+/)*{_segment(parts[0])}\Z")
+    out = ""
+    for part in parts[:-1]:
+        out += "(?:[^/]+/)*" if part == "**" else _segment(part) + "/"
+    last = "[^/]*" if parts[-1] == "**" else _segment(parts[-1])
+    return re.compile(out + last + r"\Z")
+
+
+def _segment(part: str) -> str:
+    """One path part of a glob (`*`, `?`, `[a-z]`, `[!a-z]`) as a regular expression, none of which matches a "/"."""
+    out = ""
+    index = 0
+    while index < len(part):
+        char = part[index]
+        index += 1
+        closing = part.find("]", index + 1) if char == "[" else -1
+        if char == "*":
+            out += "[^/]*"
+        elif char == "?":
+            out += "[^/]"
+        elif closing > 0:
+            inner = part[index:closing].replace("\\", r"\\").replace("[", r"\[")
+            out += "(?!/)[" + ("^" + inner[1:] if inner.startswith("!") else inner) + "]"
+            index = closing + 1
+        else:
+            out += re.escape(char)
+    return out
+
+
+def _stamp(info: os.stat_result) -> Stamp:
+    return Stamp(
+        size=info.st_size,
+        mtime_ns=info.st_mtime_ns,
+        ctime_ns=info.st_ctime_ns,
+        inode=info.st_ino,
+        device=info.st_dev,
+    )
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    if stat.S_ISSOCK(mode):
+        return "a socket"
+    return "a device"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failure:
+    """Read and parse one file; what is wrong with it is a value with its reason, never an exception."""
+    try:
+        data = _bytes(found.path)
+    except OSError as error:
+        return Failure(found.source, "unreadable", f"cannot be read: {_reason(error)}")
+    if data is None:
+        return Failure(found.source, "too_large", f"larger than {MAX_BYTES // 1024 // 1024} MB")
+    try:
+        text = decode(data)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return Failure(
+            found.source,
+            "encoding",
+            f"not UTF-8: byte 0x{data[error.start]:02x} at {error.start} (line {line})",
+        )
+    if "\0" in text:
+        return Skipped(found.source, "not text: it contains NUL bytes", suspicious=True)
+    try:
+        parsed = frontmatter.parse(text)
+    except frontmatter.FrontMatterError as error:
+        return Failure(found.source, "front_matter", str(error))
+    if not metadata.is_published(parsed.values):
+        return Skipped(found.source, "not published (published: false)")
+    if metadata.is_draft(parsed.values) and not settings.index_drafts:
+        return Skipped(found.source, "a draft (draft: true)")
+    body = parsed.body.strip("\n")
+    return Document(
+        source=found.source,
+        text=body,
+        metadata=metadata.document_metadata(
+            found.source,
+            body,
+            parsed.values,
+            mtime_ns=found.stamp.mtime_ns,
+            blog_base_url=settings.blog_base_url,
+            base_url=settings.base_url,
+        ),
+        raw_hash=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def raw_hash(found: Found) -> str | None:
+    """The sha256 of the file's bytes now; None when it cannot be read (which `read` then names)."""
+    try:
+        data = _bytes(found.path)
+    except OSError:
+        return None
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _bytes(path: str) -> bytes | None:
+    """The file's bytes, at most MAX_BYTES; None beyond. A pipe that took the file's place is not waited for."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a file any more")
+        data = file.read(MAX_BYTES + 1)
+    return data if len(data) <= MAX_BYTES else None
+
+
+def decode(data: bytes) -> str:
+    r"""Text with line ends \n: UTF-8 with or without a BOM, UTF-16 with one. Raises UnicodeDecodeError."""
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
