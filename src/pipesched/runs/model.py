@@ -1,0 +1,130 @@
+"""The vocabulary of runs: a ledger row, the counters, what is known of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from pipesched.schedule.model import RunTrigger
+
+RunState = Literal[
+    "queued",
+    "running",
+    "succeeded",
+    "partial",
+    "failed",
+    "timeout",
+    "interrupted",
+    "lost",
+    "missed",
+    "skipped",
+]
+STATES: Final[tuple[RunState, ...]] = (
+    "queued",
+    "running",
+    "succeeded",
+    "partial",
+    "failed",
+    "timeout",
+    "interrupted",
+    "lost",
+    "missed",
+    "skipped",
+)
+ACTIVE: Final[frozenset[RunState]] = frozenset({"queued", "running"})
+EXECUTED: Final[frozenset[RunState]] = frozenset({"succeeded", "partial"})
+"""A sync for freshness and for dependants."""
+FAILED: Final[frozenset[RunState]] = frozenset({"failed", "timeout", "lost"})
+"""A failure for retries, auto-pause and health; `interrupted` is nobody's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row of the ledger: a run, or consecutive occurrences that did not run. Times are aware, UTC.
+
+    `pid` and `pid_started` (clock ticks since boot, /proc/PID/stat field 22) tell whether the process is still this run's.
+    `count`: occurrences that the row stands for, `until` the last of them. `not_before`: a queued run waits until then.
+    """
+
+    run_id: str
+    job_id: str | None
+    status: RunState
+    trigger: RunTrigger
+    scheduled_for: datetime | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    attempt: int = 1
+    reason: str = ""
+    count: int = 1
+    until: datetime | None = None
+    pid: int | None = None
+    pid_started: int | None = None
+    not_before: datetime | None = None
+    dry_run: bool = False
+
+    @property
+    def duration_seconds(self) -> float | None:
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as `history --json` gives it."""
+        return {
+            "run_id": self.run_id,
+            "job_id": self.job_id,
+            "scheduled_for": _text(self.scheduled_for),
+            "started_at": _text(self.started_at),
+            "finished_at": _text(self.finished_at),
+            "duration_seconds": self.duration_seconds,
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "attempt": self.attempt,
+            "reason": self.reason,
+            "trigger": self.trigger,
+            "count": self.count,
+            "until": _text(self.until),
+            "dry_run": self.dry_run,
+        }
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Lifetime counts, which survive restarts and pruning; executed = succeeded + partial.
+
+    `success_rate`: 0..1 over the last 20 finished runs, None without any. `last_error`: the newest failed run's reason.
+    """
+
+    executed: int = 0
+    failed: int = 0
+    missed: int = 0
+    skipped: int = 0
+    success_rate: float | None = None
+    last_execution: datetime | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """What the ledger knows of one job, for people and metrics.
+
+    `last_run`: its newest run that started, running ones included. `last_sync`: the newest run that succeeded or was
+    partial and was no dry run. `totals`: lifetime counts by state. `documents`: outcome counts of the last sync.
+    """
+
+    last_run: Run | None = None
+    last_sync: Run | None = None
+    active: tuple[Run, ...] = ()
+    failures_in_row: int = 0
+    auto_paused_at: datetime | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+    claimed: int = 0
+    handled: datetime | None = None
