@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import stat
 import time
@@ -14,12 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pipesched.errors import CannotCreate, InputOutputError, NotPermitted
 
-PRIVATE_DIR = 0o700
-PRIVATE_FILE = 0o600
+if TYPE_CHECKING:
+    import threading
+
+PRIVATE_DIR: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+_PROBE_RETRIES: Final = 2
+_PROBE_SECONDS: Final = 0.002
 
 
 def fsync_dir(folder: Path) -> None:
@@ -34,33 +40,69 @@ def fsync_dir(folder: Path) -> None:
 def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Replace `path` by `data`: a reader, or a crash at any step, meets the old bytes or the new.
 
-    The temporary file is in the same folder, because rename(2) is atomic within one file system only.
+    The temporary file is in the same folder, because rename(2) is atomic within one file system only. What a killed
+    writer leaves there goes with the next write into the folder.
     `mode`: permission bits; default the old file's, else 0666 less the umask. A symbolic link is followed, so that a
-    linked job file stays a link. Raises InputOutputError (disk full, input/output), NotPermitted.
+    linked job file stays a link; root leaves a file its owner. Raises CannotCreate (no such folder), InputOutputError
+    (disk full, input/output), NotPermitted.
     """
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary: Path | None = None
     try:
-        if mode is None and path.exists():
-            mode = stat.S_IMODE(path.stat().st_mode)
-        fd = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if mode is None else mode
-        )
+        old = path.stat() if path.exists() else None
+        if mode is None and old is not None:
+            mode = stat.S_IMODE(old.st_mode)
+        temporary, fd = _temporary_file(path.parent, 0o666 if mode is None else mode)
         try:
+            if old is not None and os.geteuid() == 0:
+                os.fchown(fd, old.st_uid, old.st_gid)
             if mode is not None:
                 os.fchmod(fd, mode)
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
             os.fsync(fd)
+            temporary.replace(path)
         finally:
-            os.close(fd)
-        temporary.replace(path)
+            os.close(fd)  # and with it the lock that says "in use", which must outlive the temporary name
         fsync_dir(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            raise CannotCreate(
+                f"cannot write {path}: there is no folder {path.parent}", hint=f"mkdir -p {path.parent}"
+            ) from error
         raise os_error("write", path, error) from error
+    _sweep(path.parent)
+
+
+_TEMPORARY = re.compile(r"\.pipesched-[0-9a-f]{16}\.tmp")
+
+
+def _temporary_file(folder: Path, mode: int) -> tuple[Path, int]:
+    """A new file in `folder`, and its descriptor, which holds the lock that keeps `_sweep` away."""
+    while True:
+        path = folder / f".pipesched-{secrets.token_hex(8)}.tmp"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return path, fd
+        os.close(fd)  # swept between the two calls
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed: nobody holds their locks."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                fd = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    (folder / name).unlink()
+                finally:
+                    os.close(fd)
 
 
 def os_error(verb: str, path: Path, error: OSError) -> InputOutputError | NotPermitted:
@@ -70,8 +112,17 @@ def os_error(verb: str, path: Path, error: OSError) -> InputOutputError | NotPer
         return NotPermitted(
             f"cannot {verb} {path}: {reason}", hint=f"check who owns {path.parent}: ls -ld {path.parent}"
         )
-    hint = "free some space: df -h" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
-    return InputOutputError(f"cannot {verb} {path}: {reason}", hint=hint)
+    return InputOutputError(f"cannot {verb} {path}: {reason}", hint=_IO_HINTS.get(error.errno or 0, ""))
+
+
+_IO_HINTS: Final = {
+    errno.ENOSPC: "free some space: df -h",
+    errno.EDQUOT: "free some space: quota",
+    errno.EFBIG: "a file may not grow so large here: ulimit -f",
+    errno.EROFS: "the file system is mounted read-only: mount",
+    errno.EMFILE: "too many files are open: ulimit -n",
+    errno.EIO: "check the disk: dmesg | tail",
+}
 
 
 def private_dir(folder: Path) -> Path:
@@ -81,14 +132,16 @@ def private_dir(folder: Path) -> Path:
     Raises NotPermitted, CannotCreate.
     """
     try:
-        created = not folder.exists() and not folder.is_symlink()
-        if created:
+        if not folder.is_symlink():
             folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-            folder.chmod(PRIVATE_DIR)
         check_owner(folder)
-        info = folder.stat()
-        if stat.S_IMODE(info.st_mode) & 0o077:
-            folder.chmod(PRIVATE_DIR)
+        # By descriptor, so that what is swapped in after the check is not what is opened up.
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if stat.S_IMODE(os.fstat(fd).st_mode) != PRIVATE_DIR:
+                os.fchmod(fd, PRIVATE_DIR)
+        finally:
+            os.close(fd)
     except OSError as error:
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise os_error("create", folder, error) from error
@@ -99,7 +152,10 @@ def private_dir(folder: Path) -> Path:
 
 
 def check_owner(folder: Path) -> None:
-    """Refuse `folder` as a state folder when it is a link, no folder, or somebody else's. Raises NotPermitted."""
+    """Refuse `folder` as a state folder when it is a link, no folder, or somebody else's.
+
+    Raises NotPermitted, CannotCreate, OSError (it is not there).
+    """
     info = folder.lstat()
     if stat.S_ISLNK(info.st_mode):
         raise NotPermitted(
@@ -154,50 +210,87 @@ class KernelLock:
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free. Raises InputOutputError or NotPermitted if the file cannot be opened."""
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self.mode)
-        except OSError as error:
-            raise os_error("lock", self.path, error) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
-        except OSError as error:
-            os.close(fd)
-            raise os_error("lock", self.path, error) from error
-        self._fd = fd
-        with contextlib.suppress(OSError):  # a full disk must not keep anybody from taking the lock
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, json.dumps({"pid": os.getpid(), "what": self.what}).encode(), 0)
-        return True
+        for attempt in range(_PROBE_RETRIES + 1):
+            if attempt:
+                time.sleep(_PROBE_SECONDS)
+            fd = self._open(os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                named = os.path.samestat(os.fstat(fd), self.path.stat())
+            except BlockingIOError:
+                os.close(fd)  # held; or looked at by is_held(), for microseconds
+                continue
+            except FileNotFoundError:
+                named = False
+            except OSError as error:
+                os.close(fd)
+                raise os_error("lock", self.path, error) from error
+            if named:
+                self._fd = fd
+                self._sign()
+                return True
+            os.close(
+                fd
+            )  # somebody removed or replaced the file since it was opened: this lock guards nothing
+        return False
 
-    def acquire(self, wait_seconds: float, *, poll_seconds: float = 0.02) -> bool:
-        """Try until it succeeds or `wait_seconds` have passed."""
+    def _open(self, flags: int) -> int:
+        try:
+            # O_NONBLOCK: a FIFO that somebody planted must not hang the command.
+            fd = os.open(self.path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, self.mode)
+        except OSError as error:
+            raise os_error("lock", self.path, error) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NotPermitted(f"cannot lock {self.path}: it is no regular file", hint=f"remove {self.path}")
+        return fd
+
+    def _sign(self) -> None:
+        assert self._fd is not None
+        with contextlib.suppress(OSError):  # a full disk must not keep anybody from taking the lock
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps({"pid": os.getpid(), "what": self.what}).encode(), 0)
+
+    def acquire(
+        self, wait_seconds: float, *, poll_seconds: float = 0.02, stop: threading.Event | None = None
+    ) -> bool:
+        """Try until it succeeds, `wait_seconds` have passed or `stop` is set."""
         deadline = time.monotonic() + wait_seconds
         while not self.try_acquire():
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (stop is not None and stop.is_set()):
                 return False
-            time.sleep(poll_seconds)
+            if stop is None:
+                time.sleep(poll_seconds)
+            else:
+                stop.wait(poll_seconds)
         return True
 
     def holder(self) -> Holder:
         """What the holder wrote; unknown where it could not."""
         try:
-            data = json.loads(self.path.read_bytes() or b"{}")
+            fd = self._open(os.O_RDONLY)
+            try:
+                data = json.loads(os.read(fd, 4096) or b"{}")
+            finally:
+                os.close(fd)
             return Holder(pid=int(data["pid"]), what=str(data.get("what", "")))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, InputOutputError, NotPermitted, ValueError, KeyError, TypeError, AttributeError):
             return Holder(pid=None, what="")
 
     def is_held(self) -> bool:
-        """Whether some process holds the lock now; takes nothing and creates nothing."""
+        """Whether some process holds the lock now; takes nothing and creates nothing.
+
+        Raises InputOutputError or NotPermitted if the file is there and cannot be opened.
+        """
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
+            fd = self._open(os.O_RDONLY)
+        except InputOutputError as error:
+            if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+                return False
+            raise
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return True
         finally:
             os.close(fd)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -20,7 +19,7 @@ from pydantic import (
 )
 
 from pipesched.errors import InvalidValue
-from pipesched.settings import ENV_PREFIX
+from pipesched.settings import ENV_PREFIX, absolute
 
 DEFAULT_MODEL: Final = "onnx:all-MiniLM-L6-v2"
 IncrementalMode = Literal["auto", "incremental", "full"]
@@ -28,6 +27,7 @@ IncrementalMode = Literal["auto", "incremental", "full"]
 # Chroma's own rule for a collection name; ours add up to 12 characters for a generation.
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,498}[A-Za-z0-9]")
 _MODEL = re.compile(r"(onnx|ollama):[^\s:/\\][^\s\\]*")
+_BASE_URL = re.compile(r"(https?://[^\s\x00-\x1f\x7f/]+|/)[^\s\x00-\x1f\x7f]*", re.IGNORECASE)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -72,8 +72,32 @@ class PipelineConfig(BaseModel):
     @field_validator("data_dir", "storage_path", "data_dir_pattern")
     @classmethod
     def _not_empty(cls, value: str | None) -> str | None:
-        if value is not None and (not value.strip() or "\0" in value):
+        if value is not None and not value.strip():
             raise ValueError("must not be empty")
+        if value is not None and "\0" in value:
+            raise ValueError("must not hold a NUL character")
+        return value
+
+    @field_validator("storage_path")
+    @classmethod
+    def _folder_or_server(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            from urllib.parse import urlsplit
+
+            wrong = "must be a folder or http(s)://host:port"
+            try:
+                url = urlsplit(value)
+                port = url.port  # raises ValueError above 65535
+            except ValueError:
+                raise ValueError(wrong) from None
+            if (
+                url.scheme not in {"http", "https"}
+                or not url.hostname
+                or port == 0
+                or url.query
+                or url.fragment
+            ):
+                raise ValueError(wrong)
         return value
 
     @field_validator("data_dir_pattern")
@@ -102,8 +126,8 @@ class PipelineConfig(BaseModel):
     @field_validator("blog_base_url", "base_url")
     @classmethod
     def _url(cls, value: str | None) -> str | None:
-        if value and not re.match(r"https?://[^\s/]+|/", value):
-            raise ValueError("must be an http or https URL, or a path that starts with /")
+        if value and not _BASE_URL.fullmatch(value):
+            raise ValueError("must be an http or https URL, or a path that starts with /, without spaces")
         return value
 
     @model_validator(mode="after")
@@ -114,7 +138,7 @@ class PipelineConfig(BaseModel):
             and self.chunk_overlap >= self.chunk_size
         ):
             raise ValueError(
-                f"chunk_overlap ({self.chunk_overlap}) must be below chunk_size ({self.chunk_size})"
+                f"--chunk-overlap ({self.chunk_overlap}) must be below --chunk-size ({self.chunk_size})"
             )
         return self
 
@@ -126,28 +150,40 @@ class PipelineConfig(BaseModel):
     def checked(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
         """The config of `values`. Raises InvalidValue naming the first bad option in the flag's spelling."""
         try:
-            return cls(**values)
+            return cls.model_validate(dict(values))
         except ValidationError as error:
             raise invalid_value(error, where=where) from error
 
 
-def invalid_value(error: ValidationError, *, where: str = "") -> InvalidValue:
-    """One readable error of ours for pydantic's list."""
+def flag(name: str) -> str:
+    """An option's name as it is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """An option's name as it is written in the environment."""
+    return ENV_PREFIX + name.upper()
+
+
+def invalid_value(
+    error: ValidationError, *, where: str = "", spelling: Callable[[str], str] = flag
+) -> InvalidValue:
+    """One readable error of ours for pydantic's list: what is wrong first, the option in the `spelling` of its level."""
     import difflib
 
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
-    name = location[-1] if location else ""
     message = first["msg"].removeprefix("Value error, ")
-    hint = ""
+    if not location:  # of several options together, which the message names
+        return InvalidValue(f"{where}{message}", hint="give both, one with the other in mind")
+    name = location[-1]
     if first["type"] == "extra_forbidden":
-        message = "there is no such setting"
         near = difflib.get_close_matches(name, PIPELINE_OPTIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
-    option = "--" + name.replace("_", "-") if name else "the options"
-    got = "" if first["type"] == "extra_forbidden" or not location else f" (got {first.get('input')!r:.80})"
+        hint = f"did you mean {spelling(near[0])}?" if near else "see pipesched run --help for all of them"
+        return InvalidValue(f"{where}{spelling(name)}: there is no such setting", hint=hint)
     return InvalidValue(
-        f"{where}{option}: {message}{got}", hint=hint or f"see pipesched run --help for {option}"
+        f"{where}{spelling(name)}: {message} (got {first.get('input')!r:.80})",
+        hint=f"see pipesched run --help for {flag(name)}",
     )
 
 
@@ -185,24 +221,18 @@ BUILT_IN: Final = PipelineOptions()
 
 
 def is_server(storage_path: str) -> bool:
-    return storage_path.startswith(("http://", "https://"))
+    return storage_path.lower().startswith(("http://", "https://"))
 
 
 def from_environment(environ: Mapping[str, str]) -> PipelineConfig:
-    """The level that PIPESCHED_<OPTION> variables make. Raises InvalidValue naming the variable."""
-    found = {
-        name: environ[variable]
-        for name in PIPELINE_OPTIONS
-        if (variable := ENV_PREFIX + name.upper()) in environ and environ[variable] != ""
-    }
+    """The level that PIPESCHED_<OPTION> variables make; an empty one counts as unset. Raises InvalidValue naming it."""
+    found = {name: value for name in PIPELINE_OPTIONS if (value := environ.get(variable(name)))}
     try:
         return PipelineConfig.model_validate(found)
     except ValidationError as error:
-        bad = invalid_value(error)
-        name = str((error.errors()[0]["loc"] or ("",))[-1])
+        bad = invalid_value(error, spelling=variable)
         raise InvalidValue(
-            f"{ENV_PREFIX}{name.upper()} in the environment: {bad.message}",
-            hint="unset it or give it another value",
+            f"in the environment: {bad.message}", hint="unset it or give it another value"
         ) from error
 
 
@@ -244,10 +274,8 @@ def resolve(
 
 
 def anchored(path: str, base: Path) -> str:
-    """`path` made absolute from `base`; a server's URL as it is."""
-    if is_server(path):
-        return path.rstrip("/")
-    return os.path.normpath(base / Path(path).expanduser())
+    """`path` made absolute from `base`; a server's URL as it is. Raises InvalidValue (~somebody unknown)."""
+    return path.rstrip("/") if is_server(path) else str(absolute(path, base))
 
 
 def for_job_file(path: str, *, home: Path, cwd: Path) -> str:

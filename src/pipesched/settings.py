@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipesched.errors import InvalidValue
+
 SCHEMA_VERSION: Final = 1
 """Of the JSON that commands print and of the job file."""
 
@@ -80,20 +82,49 @@ class Paths:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Paths:
-        """From flags, else the three environment variables (both from `cwd`), else beside the job file."""
+        """From flags, else the three environment variables (both from `cwd`), else beside the job file.
+
+        An empty variable counts as unset; an empty flag is most likely a shell variable that was meant to be set.
+        Raises InvalidValue.
+        """
         env = os.environ if environ is None else environ
         base = Path.cwd() if cwd is None else cwd
-        job_file = base / Path(file or env.get(ENV_FILE) or JOB_FILE).expanduser()
-        state = state_dir or env.get(ENV_STATE_DIR)
-        output = output_dir or env.get(ENV_OUTPUT_DIR)
+
+        def chosen(flag: str, given: str | None, variable: str, default: Path) -> Path:
+            if given == "":
+                raise InvalidValue(f"{flag}: an empty path", hint="leave the option out for the default")
+            text = given if given is not None else env.get(variable) or ""
+            try:
+                return absolute(text, base) if text else default
+            except InvalidValue as error:
+                where = flag if given is not None else f"{variable} in the environment"
+                raise InvalidValue(f"{where}: {error.message}", hint=error.hint) from error
+
+        job_file = chosen("--file", file, ENV_FILE, absolute(JOB_FILE, base))
         home = job_file.parent
         return cls(
-            job_file=_absolute(job_file),
-            state_dir=_absolute(base / Path(state).expanduser() if state else home / STATE_DIR),
-            output_dir=_absolute(base / Path(output).expanduser() if output else home / OUTPUT_DIR),
+            job_file=job_file,
+            state_dir=chosen("--state-dir", state_dir, ENV_STATE_DIR, home / STATE_DIR),
+            output_dir=chosen("--output-dir", output_dir, ENV_OUTPUT_DIR, home / OUTPUT_DIR),
         )
 
 
-def _absolute(path: Path) -> Path:
-    # Not resolve(): a symbolic link stays visible, so that a planted one can be refused.
-    return Path(os.path.normpath(path.absolute()))
+def absolute(text: str, base: Path) -> Path:
+    """`text` as an absolute path, relative ones taken from `base`, `~` expanded. Raises InvalidValue.
+
+    A symbolic link stays visible, so that a planted one can be refused; only before a `..` are links followed, as the
+    kernel would.
+    """
+    if "\0" in text:
+        raise InvalidValue("a path cannot hold a NUL character")
+    try:
+        path = (base / Path(text).expanduser()).absolute()
+    except RuntimeError as error:  # ~somebody who is not there
+        raise InvalidValue(f"{text}: {error}", hint="write the path out") from error
+    try:
+        while ".." in path.parts:
+            last = len(path.parts) - 1 - path.parts[::-1].index("..")
+            path = Path(*path.parts[: last + 1]).resolve().joinpath(*path.parts[last + 1 :])
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise InvalidValue(f"{text}: {error}", hint="write the path without ..") from error
+    return path

@@ -56,7 +56,7 @@ def as_typer(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         app: App = values["ctx"].obj
-        app.out.json = values["json"]
+        app.out.json = app.out.json or values["json"]
         arguments = {name: values[name] for name in own}
         for name, (kind, names) in groups.items():
             arguments[name] = kind(**{field: values[field] for field in names})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
+
+from pipesched.cli.output import json_line, printable
 
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -25,11 +27,17 @@ class JsonFormatter(logging.Formatter):
         )
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json_line(entry, sys.stderr)
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-24T09:00:00+00:00 INFO pipesched.daemon: ...`."""
+    """`2026-11-24T09:00:00+00:00 INFO pipesched.daemon: ...`, one line but for a traceback, nothing that steers a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's
+        return printable(super().formatMessage(record)).replace("\n", "\\n")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  logging's
+        return printable(super().formatException(ei))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802  logging's
         return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="seconds")

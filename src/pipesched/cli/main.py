@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -16,7 +18,7 @@ from pipesched import __version__
 from pipesched.cli.app import App
 from pipesched.cli.commands import LazyGroup
 from pipesched.cli.output import Output
-from pipesched.errors import InvalidValue, PipeschedError, UsageError, exit_status
+from pipesched.errors import Interrupted, InvalidValue, PipeschedError, UsageError, exit_status
 from pipesched.settings import Paths
 
 HELP = "Keep a vector index exactly in step with a folder of Markdown, on a schedule."
@@ -59,35 +61,39 @@ def root(
     ] = "text",
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour [NO_COLOR].")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
+    out: Output = ctx.obj
+    out.json = out.json or json
     if version:
-        if "--json" in sys.argv:
-            Output(json=True).document({"version": __version__})
-        else:
-            sys.stdout.write(f"pipesched {__version__}\n")
+        out.line(f"pipesched {__version__}")
+        if out.json:
+            out.document({"version": __version__})
         raise typer.Exit
-    if ctx.invoked_subcommand is None:
-        sys.stdout.write(ctx.get_help() + "\n")
-        raise typer.Exit(2)
-    color = not (no_color or os.environ.get("NO_COLOR"))
+    out.color = not (no_color or os.environ.get("NO_COLOR"))
     from pipesched.cli.logs import configure
 
     configure(level_name(log_level), log_format_name(log_format))
+    if ctx.invoked_subcommand is None:
+        if out.json:
+            raise UsageError("no command was given", hint="see pipesched --help")
+        out.note(ctx.get_help())
+        raise typer.Exit(UsageError.exit_code)
     ctx.obj = App(
         paths=Paths.resolve(file=file, state_dir=state_dir, output_dir=output_dir),
-        color=color,
+        color=out.color,
         log_level=log_level,
         log_format=log_format,
-        out=Output(color=color),
+        out=out,
     )
 
 
 def level_name(flag: str | None) -> str:
     """The flag, else LOG_LEVEL; a bad variable is not worth failing a scheduled run for, a bad flag is."""
-    name = (flag or os.environ.get("LOG_LEVEL") or "").upper()
+    name = (flag if flag is not None else os.environ.get("LOG_LEVEL", "")).upper()
     if name in LOG_LEVELS:
         return name
-    if flag:
+    if flag is not None:
         raise InvalidValue(f"--log-level: there is no level {flag!r}", hint=f"one of {', '.join(LOG_LEVELS)}")
     return ""
 
@@ -98,52 +104,108 @@ def log_format_name(flag: str) -> str:
     return flag
 
 
-def execute(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status; errors are printed here, once."""
-    wants_json = "--json" in arguments
+def execute(arguments: Sequence[str], out: Output) -> int:
+    """Run one command line and return its exit status; errors are printed here, once.
+
+    `out` is told beforehand whether --json was given, so that the parser's own errors are JSON too. Raises
+    BrokenPipeError when nobody reads.
+    """
+    command = typer.main.get_command(application)
     try:
-        # Typer's standalone mode would print and exit itself, and not as JSON.
-        result: Any = typer.main.get_command(application).main(
-            args=list(arguments), prog_name="pipesched", standalone_mode=False
-        )
+        # Not command.main(): it prints and exits itself, and not as JSON.
+        with command.make_context("pipesched", list(arguments), obj=out) as ctx:
+            command.invoke(ctx)
         sys.stdout.flush()
+    except typer.Exit as request:
+        sys.stdout.flush()
+        return int(request.exit_code)
     except PipeschedError as error:
-        return _report(error, wants_json=wants_json)
+        return _report(error, out)
     except TyperException as error:
-        return _report(_usage(error), wants_json=wants_json)
+        return _report(_usage(error), out)
     except (Abort, KeyboardInterrupt):
-        return 128 + signal.SIGINT
+        return _report(Interrupted(signal.SIGINT), out)
     except BrokenPipeError:
-        # The reader (| head) has what it wanted; a second flush at exit must not complain either.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    return result if isinstance(result, int) else 0
+        raise
+    except OSError as error:
+        from pipesched.files import os_error
+
+        return _report(os_error("use", Path(os.fsdecode(error.filename or "a file")), error), out)
+    return 0
 
 
 def _usage(error: TyperException) -> PipeschedError:
-    command = getattr(getattr(error, "ctx", None), "command_path", None) or "pipesched"
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", None) or "pipesched"
     message = error.format_message().strip().rstrip(".")
+    option = getattr(error, "option_name", "")
+    if option and context is not None and context.parent is not None:
+        root_options = {name for parameter in context.find_root().command.params for name in parameter.opts}
+        if option in root_options:
+            return UsageError(
+                f"{option} comes before the command", hint=f"pipesched {option} ... {context.info_name}"
+            )
     return UsageError(message, hint=f"see {command} --help")
 
 
-def _report(error: PipeschedError, *, wants_json: bool) -> int:
-    out = Output(json=wants_json)
-    if wants_json:
-        out.document({"error": error.as_dict()})
-    else:
+def _report(error: PipeschedError, out: Output) -> int:
+    if not out.json:
         out.note(f"error: {error.message}")
         if error.hint:
             out.note(f"hint: {error.hint}")
+    elif not out.documents:
+        out.document({"error": error.as_dict()})
+    # else: what was printed stands; a stream that Ctrl-C ends (--follow --json) is complete as it is
     return exit_status(error)
 
 
 def main() -> NoReturn:
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # LANG=C must not turn a title into a traceback
-    if sys.stdout is None:  # started with a closed stdout
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  lives as long as the process
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # looking for them reads every package's metadata
+    out = Output(json="--json" in sys.argv)
+    sys.excepthook = _bug(out)
+    try:
+        code = execute(sys.argv[1:], out)
+    except BrokenPipeError:
+        # The reader (| head) has what it wanted; the flush at exit must not complain either.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Started with a closed stdin, stdout or stderr, the next file opened would take its number, and get its output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  lives as long as the process
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  lives as long as the process
-    sys.exit(execute(sys.argv[1:]))
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  lives as long as the process
+
+
+def _bug(out: Output) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """What is no error of ours is a bug: loud, with its traceback, and a JSON document for who asked for one."""
+
+    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, trace)
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        hint = "this is a bug in pipesched; please report it with the traceback on stderr"
+        if out.json and not out.documents:
+            out.document(
+                {"error": {"code": "internal", "message": f"{kind.__name__}: {error}", "hint": hint}}
+            )
+        else:
+            out.note(f"hint: {hint}")
+
+    return told

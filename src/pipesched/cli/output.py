@@ -7,31 +7,46 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# C0 and C1 controls but tab and newline, and what reorders the text of a line (U+202A..E, U+2066..9).
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_C1 = re.compile("[\x7f-\x9f]")
 
 
 def printable(text: str) -> str:
     """`text` without what would steer a terminal (escape sequences in a file name, a lone surrogate)."""
-    return (
-        _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-        .encode("utf-8", "backslashreplace")
-        .decode("utf-8")
-    )
+    return _CONTROL.sub(_escaped, text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def json_line(data: Mapping[str, Any], stream: TextIO) -> str:
+    """`data` as JSON on one line that `stream` can encode and a terminal only shows. Raises ValueError on NaN."""
+    encoding = (stream.encoding or "").lower().replace("-", "")
+    text = json.dumps(data, ensure_ascii=encoding != "utf8", allow_nan=False, default=str)
+    text = _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass
 class Output:
-    """Where a command's words go. `json`: --json was given, so that only `document` prints on stdout."""
+    """Where a command's words go. `json`: --json was given, so that only `document` prints on stdout.
+
+    `documents`: how many were printed.
+    """
 
     json: bool = False
     color: bool = True
+    documents: int = 0
 
     @property
     def terminal(self) -> bool:
@@ -40,8 +55,9 @@ class Output:
 
     def document(self, data: Mapping[str, Any]) -> None:
         """One JSON document on one line, `schema_version` first."""
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **data}, ensure_ascii=False, default=str)
-        sys.stdout.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        text = json_line({"schema_version": SCHEMA_VERSION, **data}, sys.stdout)
+        self.documents += 1
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
     def line(self, text: str = "") -> None:
@@ -92,12 +108,14 @@ class Output:
     @property
     def console(self) -> Console:
         """The rich console on stdout, for what `table` does not cover; only on a terminal."""
-        from rich.console import Console
-
-        return Console(no_color=not self.color, highlight=False)
+        return self._console(stderr=False)
 
     @property
     def error_console(self) -> Console:
+        return self._console(stderr=True)
+
+    def _console(self, *, stderr: bool) -> Console:
         from rich.console import Console
 
-        return Console(stderr=True, no_color=not self.color, highlight=False)
+        # Rich's own no_color still prints bold and italics.
+        return Console(stderr=stderr, color_system="auto" if self.color else None, highlight=False)

@@ -41,7 +41,7 @@ COMMANDS: Final = {
         Entry("run", "run:run", "Run the pipeline once, now.", RUNS),
         Entry("history", "history:history", "Show past runs, newest first.", RUNS),
         Entry("logs", "history:logs", "Show a run's output.", RUNS),
-        Entry("cancel", "history:cancel", "End a running run.", RUNS),
+        Entry("cancel", "cancel:cancel", "End a running run.", RUNS),
         Entry("reports", "reports:reports", "List the run reports, newest first.", RUNS),
         Entry("report", "reports:report", "Show one run report.", RUNS),
         Entry("daemon", "daemon:daemon", "Run the scheduler in the foreground.", SCHEDULER),
