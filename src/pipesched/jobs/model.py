@@ -1,0 +1,323 @@
+"""Jobs as people write them: a trigger, a policy, and the pipeline options set for it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from pipesched.errors import DataError, InvalidValue, NotFound
+from pipesched.options import PipelineConfig
+from pipesched.schedule.model import CatchUp, Overlap, Policy, TimedJob, TriggerKind
+from pipesched.settings import JOB_ID_PATTERN, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pipesched.schedule.model import Schedule
+
+Stamp = tuple[int, int, int]
+"""A file's (mtime_ns, size, inode): another stamp, another content."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_SECONDS: Final = 86_400.0
+_LONGEST_SECONDS: Final = 100 * 366 * DAY_SECONDS
+_ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_APPRISE_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\x00-\x1f]+")
+_HTTP_URL: Final = re.compile(r"https?://[^\s/\x00-\x1f][^\s\x00-\x1f]*")
+
+
+def _duration(value: object) -> object:
+    """Text such as `1h30m`, or a number of seconds."""
+    if isinstance(value, bool):
+        raise ValueError("must be a duration such as 90s, 30m or 1h30m")  # noqa: TRY004  pydantic wants ValueError
+    if not isinstance(value, str):
+        return value
+    from pipesched.schedule.timetext import parse_duration
+
+    try:
+        return parse_duration(value, allow_zero=True)
+    except InvalidValue as error:
+        raise ValueError(error.message) from error
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> str:
+    from pipesched.schedule.zones import load_zone
+
+    try:
+        load_zone(name)
+    except InvalidValue as error:
+        raise ValueError(f"{error.message}. {error.hint}" if error.hint else error.message) from error
+    return name
+
+
+def _printable(value: str) -> str:
+    if any(ord(character) < 32 and character not in "\t\n" for character in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def _secret_url(pattern: re.Pattern[str], what: str, value: str) -> str:
+    # The value itself may be a secret, so that no message repeats it.
+    if not (_ENV_NAME.fullmatch(value) if value.startswith("env:") else pattern.fullmatch(value)):
+        raise ValueError(f"must be {what}, or env:NAME")
+    return value
+
+
+def _notify(value: str) -> str:
+    return _secret_url(_APPRISE_URL, "an Apprise URL such as mailto://user:password@example.com", value)
+
+
+def _ping(value: str) -> str:
+    return _secret_url(_HTTP_URL, "an http or https URL", value)
+
+
+JobId = Annotated[str, Field(pattern=rf"^{JOB_ID_PATTERN}\z")]
+Zone = Annotated[str, AfterValidator(_zone)]
+Tag = Annotated[str, Field(pattern=r"^[^\s,\x00-\x1f]{1,64}\z")]
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
+Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=_LONGEST_SECONDS, allow_inf_nan=False)]
+PositiveSeconds = Annotated[
+    float, BeforeValidator(_duration), Field(gt=0, le=_LONGEST_SECONDS, allow_inf_nan=False)
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class CronTrigger(_Frozen):
+    """By a cron expression of five fields or a macro, read in the job's zone."""
+
+    type: Literal["cron"] = "cron"
+    expression: str
+
+    @property
+    def key(self) -> str:
+        return self.expression
+
+    def as_json(self) -> dict[str, Any]:
+        return {"expression": self.expression}
+
+
+class IntervalTrigger(_Frozen):
+    """Every `seconds`, on a grid that goes through `anchor`. In the file `every` is text, such as `1h30m`."""
+
+    type: Literal["interval"] = "interval"
+    seconds: PositiveSeconds = Field(validation_alias=AliasChoices("every", "seconds"))
+    anchor: AwareDatetime = EPOCH
+
+    @property
+    def key(self) -> str:
+        return f"every {self.seconds:g}s from {self.anchor.astimezone(UTC).isoformat()}"
+
+    def as_json(self) -> dict[str, Any]:
+        seconds = int(self.seconds) if self.seconds.is_integer() else self.seconds
+        return {"seconds": seconds, "anchor": self.anchor.isoformat()}
+
+
+class OnceTrigger(_Frozen):
+    """At one instant. `if_past="run"`: it had passed when the job was added, and is to run all the same."""
+
+    type: Literal["once"] = "once"
+    at: AwareDatetime
+    if_past: Literal["run"] | None = None
+
+    @property
+    def key(self) -> str:
+        return f"once at {self.at.astimezone(UTC).isoformat()}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"at": self.at.isoformat()}
+
+
+Trigger = Annotated[CronTrigger | IntervalTrigger | OnceTrigger, Field(discriminator="type")]
+
+
+class JobPolicy(_Frozen):
+    """How a job's occurrences are treated, and who is told. Durations are seconds, times aware."""
+
+    catch_up: CatchUp = "latest"
+    grace: PositiveSeconds | None = None
+    overlap: Overlap = "skip"
+    timeout: PositiveSeconds | None = None
+    retries: Annotated[int, Field(ge=0, le=1000)] = 0
+    retry_delay: Seconds = 60.0
+    jitter: Seconds = 0.0
+    after: tuple[JobId, ...] = ()
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    max_runs: Annotated[int, Field(ge=1)] | None = None
+    pause_after_failures: Annotated[int, Field(ge=1)] | None = None
+    notify: tuple[Annotated[str, AfterValidator(_notify)], ...] = Field(default=(), repr=False)
+    ping: Annotated[str, AfterValidator(_ping)] | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError(f"end ({self.end.isoformat()}) must be after start ({self.start.isoformat()})")
+        return self
+
+    def timed(self) -> Policy:
+        """The part that decides about time."""
+        return Policy(
+            catch_up=self.catch_up,
+            grace=self.grace,
+            overlap=self.overlap,
+            timeout=self.timeout,
+            retries=self.retries,
+            retry_delay=self.retry_delay,
+            jitter=self.jitter,
+            after=self.after,
+            start=None if self.start is None else self.start.astimezone(UTC),
+            end=None if self.end is None else self.end.astimezone(UTC),
+            max_runs=self.max_runs,
+            pause_after_failures=self.pause_after_failures,
+        )
+
+
+_NO_POLICY: Final = JobPolicy()
+_NO_CONFIG: Final = PipelineConfig()
+SECRET_OPTIONS: Final = frozenset({"notify", "ping"})
+
+
+class Job(_Frozen):
+    """One job of the job file. Times are aware.
+
+    `since`: slots count strictly after it. `since_schedule`: the schedule that `since` was written for, so that one which
+    somebody changes by hand counts from that change.
+    """
+
+    id: JobId
+    name: Text = ""
+    description: Text = ""
+    tags: tuple[Tag, ...] = ()
+    timezone: Zone
+    trigger: Trigger
+    policy: JobPolicy = _NO_POLICY
+    config: PipelineConfig = _NO_CONFIG
+    enabled: bool = True
+    created_at: AwareDatetime
+    since: AwareDatetime
+    since_schedule: str = ""
+    paused_at: AwareDatetime | None = None
+
+    FIELDS_FILLED_IN: ClassVar = ("timezone", "created_at", "since")
+
+    @property
+    def kind(self) -> TriggerKind:
+        return self.trigger.type
+
+    @property
+    def schedule_key(self) -> str:
+        """What the slots depend on, as text."""
+        return f"{self.trigger.key} {self.timezone}" if self.trigger.type == "cron" else self.trigger.key
+
+    def schedule(self) -> Schedule:
+        """When it is due; parsed once for all jobs that say the same. Raises InvalidValue."""
+        hashed = self.trigger.type == "cron" and "h" in self.trigger.expression.lower()
+        return _schedule(self.trigger, self.timezone, self.id if hashed else "")
+
+    def timed(self) -> TimedJob:
+        """The job as the scheduler sees it. Raises InvalidValue."""
+        policy = _NO_TIMED_POLICY if self.policy is _NO_POLICY else self.policy.timed()
+        if self.trigger.type == "once" and self.trigger.if_past == "run" and policy.grace is None:
+            late = max(0.0, (self.created_at - self.trigger.at).total_seconds())
+            policy = replace(policy, grace=late + DAY_SECONDS)
+        return TimedJob(
+            id=self.id,
+            schedule=self.schedule(),
+            policy=policy,
+            since=self.since.astimezone(UTC),
+            paused_at=None if self.enabled else (self.paused_at or self.since).astimezone(UTC),
+        )
+
+    def rescheduled(self, now: datetime) -> Job:
+        """The same job with its slots counted from `now` on, or from just before a past time that is to run."""
+        since = now
+        if self.trigger.type == "once" and self.trigger.if_past == "run":
+            since = min(now, self.trigger.at - _A_SECOND)
+        return self.model_copy(update={"since": since, "since_schedule": self.schedule_key})
+
+
+_NO_TIMED_POLICY: Final = Policy()
+_A_SECOND: Final = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=20_000)
+def _schedule(trigger: CronTrigger | IntervalTrigger | OnceTrigger, timezone: str, job_id: str) -> Schedule:
+    from pipesched.schedule import parse
+    from pipesched.schedule.zones import load_zone
+
+    match trigger:
+        case CronTrigger():
+            return parse.cron(trigger.expression, zone=timezone, job_id=job_id)
+        case IntervalTrigger():
+            return parse.interval(trigger.seconds, trigger.anchor)
+        case OnceTrigger():
+            return parse.once(trigger.at.astimezone(load_zone(timezone)))
+
+
+class Defaults(_Frozen):
+    """What holds for every job that does not say otherwise."""
+
+    timezone: Zone | None = None
+    config: PipelineConfig = _NO_CONFIG
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the job file that cannot be used. `job_id`: the job that is left out, None: the whole file."""
+
+    job_id: str | None
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """The job file as it was read at one moment: what can be used, and what cannot and why."""
+
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    defaults: Defaults = field(default_factory=Defaults)
+    problems: tuple[Problem, ...] = ()
+    exists: bool = False
+    stamp: Stamp | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def job(self, job_id: str) -> Job:
+        """The job `job_id`. Raises NotFound (job_not_found), DataError when it is there and cannot be used."""
+        found = self.jobs.get(job_id)
+        if found is not None:
+            return found
+        for problem in self.problems:
+            if problem.job_id == job_id:
+                raise DataError(problem.message, hint=problem.hint)
+        raise unknown_job(job_id, self.jobs)
+
+    def with_jobs(self, jobs: Iterable[Job]) -> JobFile:
+        """The file with these jobs added, or in place of those of the same id."""
+        return replace(self, jobs={**self.jobs, **{job.id: job for job in jobs}})
+
+
+def unknown_job(job_id: str, known: Iterable[str]) -> NotFound:
+    near = difflib.get_close_matches(job_id, known, n=1)
+    return NotFound(
+        f"there is no job {job_id!r}",
+        hint=f"did you mean {near[0]}?" if near else "see pipesched list",
+        code="job_not_found",
+    )

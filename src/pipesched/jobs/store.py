@@ -1,0 +1,302 @@
+"""The job file: TinyDB over a storage that is atomic, durable and locked over the whole read-modify-write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tinydb import TinyDB, where
+from tinydb.storages import Storage
+from tinydb.table import Document
+
+from pipesched.errors import Busy, CannotCreate, DataError, JobExists
+from pipesched.files import KernelLock, os_error, write_atomic
+from pipesched.jobs import documents
+from pipesched.jobs.dependencies import check_dependencies, check_removal
+from pipesched.jobs.documents import Context, Json, Reading, Tables
+from pipesched.jobs.model import Job, JobFile, Stamp, unknown_job
+from pipesched.settings import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from tinydb.table import Table
+
+LOCK_WAIT_SECONDS: Final = 30.0
+Check = Callable[[JobFile, Sequence[str]], None]
+"""Refuses a job file that would be, given the ids that are new or changed in it, by raising an error of ours."""
+
+
+class AtomicStorage(Storage):
+    """A TinyDB storage that reads once and keeps what TinyDB writes in memory until `commit` replaces the file.
+
+    One is made for each change, under the lock: no table cache or next id of an earlier state can survive in it.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.changed = False
+
+    def read(self) -> Tables:
+        return self.tables
+
+    def write(self, data: Tables) -> None:
+        self.tables = data
+        self.changed = True
+
+    def commit(self, path: Path) -> None:
+        """Replace the file. Raises InputOutputError or NotPermitted; the old bytes are then still there."""
+        if self.changed:
+            write_atomic(path, documents.serialise(self.tables))
+            self.changed = False
+
+
+class Change:
+    """A change under way, under the lock: the file as it is, and the tables to write to."""
+
+    def __init__(self, job_file: JobFile, storage: AtomicStorage) -> None:
+        self.before = job_file
+        self._database = TinyDB(storage=lambda: storage)
+
+    @property
+    def _jobs(self) -> Table:
+        return self._database.table("jobs")
+
+    def insert(self, jobs: Iterable[Job]) -> None:
+        self._jobs.insert_multiple([documents.write_job(job) for job in jobs])
+
+    def put(self, job: Job) -> None:
+        """Write `job` over the document of its id, at its place in the file."""
+
+        def overwrite(document: Json) -> None:
+            document.clear()
+            document.update(documents.write_job(job))
+
+        found = self._jobs.get(where("id") == job.id)
+        assert isinstance(found, Document)
+        self._jobs.update(
+            overwrite, doc_ids=[found.doc_id]
+        )  # only the first, should a person have doubled the id
+
+    def delete(self, job_ids: Iterable[str]) -> None:
+        gone = set(job_ids)
+        self._jobs.remove(where("id").test(gone.__contains__))
+
+
+class JobStore:
+    """The job file at `path`. A symbolic link stays one: what it points to is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    # ---- reading
+
+    def stamp(self) -> Stamp | None:
+        """What tells one version of the file from another; None where there is none (or it cannot be seen)."""
+        try:
+            info = self.path.stat()
+        except OSError:
+            return None
+        return info.st_mtime_ns, info.st_size, info.st_ino
+
+    def load(self, *, schedules: bool = True) -> JobFile:
+        """The file as it is now; none: no jobs, exists=False. Takes no lock: a save is atomic.
+
+        `schedules=False` leaves the schedules unparsed, for who needs one job of thousands.
+        Raises DataError for a file that cannot be read as a job file, InputOutputError, NotPermitted.
+        """
+        found = self._read()
+        if found is None:
+            return JobFile()
+        data, stamp = found
+        job_file = self._parse(data, stamp)[0].job_file
+        return documents.checked_schedules(job_file) if schedules else job_file
+
+    def _read(self) -> tuple[bytes, Stamp] | None:
+        try:
+            with self.path.open("rb") as file:
+                info = os.fstat(file.fileno())
+                return file.read(), (info.st_mtime_ns, info.st_size, info.st_ino)
+        except FileNotFoundError:
+            if self.path.is_symlink():
+                raise DataError(
+                    f"{self.path} is a link to {self.path.readlink()}, which does not exist",
+                    hint="mend the link or remove it",
+                ) from None
+            return None
+        except IsADirectoryError:
+            raise DataError(
+                f"{self.path} is a folder, not a job file", hint="name another with --file"
+            ) from None
+        except OSError as error:
+            raise os_error("read", self.path, error) from error
+
+    def _parse(self, data: bytes, stamp: Stamp) -> tuple[Reading, Tables]:
+        tables = documents.parse(data, name=str(self.path))
+        version = documents.schema_version(tables, name=str(self.path))
+        if version < SCHEMA_VERSION:
+            tables = documents.migrate(tables, version=version)
+        context = Context(timezone=_machine_zone, written_at=_from_ns(stamp[0]))
+        return documents.read(tables, context=context, stamp=stamp, version=version), tables
+
+    # ---- changing
+
+    def add(self, jobs: Sequence[Job], now: datetime, *, check: Check | None = None) -> JobFile:
+        """Add `jobs` as created `now`, all or none; a file that is not there yet is made.
+
+        Raises JobExists, InvalidValue (dependencies), what `check` raises, and what every change does: Busy, DataError,
+        InputOutputError, NotPermitted, CannotCreate.
+        """
+        with self._change(create=True) as change:
+            taken = _taken_ids(change.before)
+            for job in jobs:
+                if job.id in taken:
+                    raise JobExists(
+                        f"there is a job {job.id!r} already",
+                        hint=f"change it: pipesched edit {job.id}; or choose another id",
+                    )
+                taken.add(job.id)
+            added = [job.model_copy(update={"created_at": now}).rescheduled(now) for job in jobs]
+            after = _checked(change.before, added, check)
+            change.insert(added)
+        return after
+
+    def replace(self, job: Job, *, check: Check | None = None) -> Job:
+        """Write `job` over the one of its id. Raises NotFound and what `add` raises."""
+        return self.edit(job.id, lambda _: job, check=check)
+
+    def edit(self, job_id: str, change: Callable[[Job], Job], *, check: Check | None = None) -> Job:
+        """Change one job in place; where `change` or a check raises, it stays as it was. Raises NotFound."""
+        return self.edit_all([job_id], change, check=check)[0]
+
+    def edit_all(
+        self, job_ids: Sequence[str], change: Callable[[Job], Job], *, check: Check | None = None
+    ) -> list[Job]:
+        """Change several jobs, all or none. Raises NotFound."""
+        with self._change() as transaction:
+            before = transaction.before
+            changed = [change(before.job(job_id)) for job_id in dict.fromkeys(job_ids)]
+            _checked(before, changed, check)
+            for job in changed:
+                transaction.put(job)
+        return changed
+
+    def remove(self, job_ids: Sequence[str]) -> None:
+        """Remove jobs, all or none; one that cannot be used may be removed too. Raises NotFound, UsageError."""
+        with self._change() as change:
+            known = _taken_ids(change.before)
+            for job_id in job_ids:
+                if job_id not in known:
+                    raise unknown_job(job_id, known)
+            check_removal(change.before.jobs, job_ids)
+            change.delete(job_ids)
+
+    def create(self, jobs: Sequence[Job], *, replace_existing: bool) -> Path | None:
+        """Make a new file of `jobs`; an old one is kept as NAME.bak, whose path is returned.
+
+        Raises CannotCreate where there is one and `replace_existing` is not given.
+        """
+        real = self._real()
+        backup: Path | None = None
+        with self._locked(real):
+            if real.exists():
+                if not replace_existing:
+                    raise CannotCreate(
+                        f"{self.path} is there already", hint="keep it, or replace it with init --force"
+                    )
+                backup = self._backup(real)
+            storage = AtomicStorage(_empty())
+            Change(JobFile(), storage).insert(jobs)
+            storage.commit(real)
+        return backup
+
+    def _real(self) -> Path:
+        real = Path(os.path.realpath(self.path))
+        if not real.parent.is_dir():
+            raise CannotCreate(
+                f"cannot create {self.path}: there is no folder {real.parent}",
+                hint=f"mkdir -p {real.parent}",
+            )
+        return real
+
+    @contextmanager
+    def _locked(self, real: Path) -> Iterator[None]:
+        # Beside the real file, so that two names for one file have one lock.
+        lock = KernelLock(real.with_name(f".{real.name}.lock"), what="changing jobs", mode=0o644)
+        if not lock.acquire(LOCK_WAIT_SECONDS, poll_seconds=0.005):
+            raise Busy(
+                f"{self.path} is being changed by {lock.holder()}",
+                hint="try again; if it hangs, look at that process",
+            )
+        with lock:
+            yield
+
+    @contextmanager
+    def _change(self, *, create: bool = False) -> Iterator[Change]:
+        """The file under the lock, for one change; written when the block ends well, untouched when it raises."""
+        real = self._real()
+        if not create and not real.exists():
+            yield Change(JobFile(), AtomicStorage(_empty()))
+            return
+        with self._locked(real):
+            found = self._read()
+            if found is None:
+                job_file, tables = JobFile(), _empty()
+            else:
+                reading, tables = self._parse(*found)
+                job_file = reading.job_file
+                tables["jobs"].update(
+                    (number, documents.write_job(job)) for number, job in reading.unsettled.items()
+                )
+            if job_file.schema_version > SCHEMA_VERSION:
+                raise DataError(
+                    f"{self.path} was written by a newer pipesched (schema {job_file.schema_version},"
+                    f" this one knows {SCHEMA_VERSION})",
+                    hint="upgrade pipesched; nothing was changed",
+                    code="schema_newer",
+                )
+            storage = AtomicStorage(tables)
+            yield Change(job_file, storage)
+            if storage.changed and job_file.exists and job_file.schema_version < SCHEMA_VERSION:
+                self._backup(real)
+            storage.commit(real)
+
+    @staticmethod
+    def _backup(real: Path) -> Path:
+        """Keep the file's bytes as NAME.bak."""
+        backup = real.with_name(real.name + ".bak")
+        try:
+            data, mode = real.read_bytes(), real.stat().st_mode & 0o777
+        except OSError as error:
+            raise os_error("read", real, error) from error
+        write_atomic(backup, data, mode=mode)
+        return backup
+
+
+def _checked(before: JobFile, changed: Sequence[Job], check: Check | None) -> JobFile:
+    after = before.with_jobs(changed)
+    ids = [job.id for job in changed]
+    check_dependencies(after.jobs, ids)
+    if check is not None:
+        check(after, ids)
+    return after
+
+
+def _taken_ids(job_file: JobFile) -> set[str]:
+    return set(job_file.jobs) | {p.job_id for p in job_file.problems if p.job_id is not None}
+
+
+def _empty() -> Tables:
+    return {"meta": {"1": {"schema_version": SCHEMA_VERSION}}, "defaults": {"1": {}}, "jobs": {}}
+
+
+def _machine_zone() -> str:
+    from pipesched.machine import machine_zone
+
+    return machine_zone()
+
+
+def _from_ns(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
