@@ -131,7 +131,7 @@ def _damaged(name: str, reason: str) -> DataError:
 
 def schema_version(tables: Tables, *, name: str) -> int:
     """The version in `meta`; a file written by hand may have none. Raises DataError when it is no number."""
-    meta = next(iter(tables["meta"].values()), {})
+    meta: Any = next(iter(tables["meta"].values()), {})
     version = meta.get("schema_version", SCHEMA_VERSION) if isinstance(meta, dict) else meta
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
         raise _damaged(name, f"schema_version is {version!r}, not a number")
@@ -184,7 +184,9 @@ def _nested(document: Any) -> Any:
                 trigger[key] = kept.pop(key)
     if "type" not in trigger:
         kinds = {"expression": "cron", "every": "interval", "seconds": "interval", "at": "once"}
-        trigger.update({"type": kind for key, kind in kinds.items() if key in trigger})
+        kind = next((kinds[key] for key in kinds if key in trigger), None)
+        if kind is not None:
+            trigger = {"type": kind, **trigger}
     if trigger:
         kept["trigger"] = trigger
     return kept
@@ -203,8 +205,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the tables hold. `unsettled`: documents by number that say less than the job read from them (a person left out
-    a time or a zone), so that the next save has to say it: it moves the file's own time."""
+    """What the tables hold.
+
+    `unsettled`: documents by number that say less than the job read from them (a person left out a time or a zone), so that
+    the next save has to say it, because it moves the file's own time.
+    """
 
     job_file: JobFile
     unsettled: Mapping[str, Job]
@@ -267,7 +272,7 @@ def read_job(document: Any, *, context: Context) -> tuple[Job, bool]:
         try:
             job = _adapter().validate_python(_with_wall_times(filled))
         except ValidationError as error:
-            raise explain(error, filled) from error
+            raise explain(error) from error
     if job.since_schedule and job.since_schedule != job.schedule_key:
         # Somebody changed the schedule by hand: the slots of the new one count from then on.
         since = max(job.since, context.written_at)
@@ -315,7 +320,7 @@ def _with_wall_times(document: Json) -> Json:
 
 def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
     """The one document of `defaults`: options under `config`, or beside the timezone."""
-    document = next(iter(table.values()), {})
+    document: Any = next(iter(table.values()), {})
     if not isinstance(document, dict):
         problems.append(Problem(None, f"defaults is a {_json_type(document)}, not an object"))
         return Defaults()
@@ -328,7 +333,7 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
     try:
         return Defaults.model_validate(values)
     except ValidationError as error:
-        bad = explain(error, values)
+        bad = explain(error)
         problems.append(Problem(None, f"defaults: {bad.message}", bad.hint))
         return _usable_defaults(values, error)
 
@@ -411,7 +416,7 @@ def write_job(job: Job) -> Json:
 # ---- errors
 
 
-def explain(error: ValidationError, values: Mapping[str, Any], *, option: bool = False) -> InvalidValue:
+def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
     """One readable error of ours for pydantic's list; `option`: name the flag rather than the file's key.
 
     A secret's value is never repeated.

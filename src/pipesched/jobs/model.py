@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -216,8 +216,6 @@ class Job(_Frozen):
     since_schedule: str = ""
     paused_at: AwareDatetime | None = None
 
-    FIELDS_FILLED_IN: ClassVar = ("timezone", "created_at", "since")
-
     @property
     def kind(self) -> TriggerKind:
         return self.trigger.type
@@ -260,16 +258,16 @@ _A_SECOND: Final = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(2000, 1,
 
 @lru_cache(maxsize=20_000)
 def _schedule(trigger: CronTrigger | IntervalTrigger | OnceTrigger, timezone: str, job_id: str) -> Schedule:
-    from pipesched.schedule import parse
+    from pipesched.schedule.parse import cron, interval, once
     from pipesched.schedule.zones import load_zone
 
     match trigger:
         case CronTrigger():
-            return parse.cron(trigger.expression, zone=timezone, job_id=job_id)
+            return cron(trigger.expression, zone=timezone, job_id=job_id)
         case IntervalTrigger():
-            return parse.interval(trigger.seconds, trigger.anchor)
+            return interval(trigger.seconds, trigger.anchor)
         case OnceTrigger():
-            return parse.once(trigger.at.astimezone(load_zone(timezone)))
+            return once(trigger.at.astimezone(load_zone(timezone)))
 
 
 class Defaults(_Frozen):

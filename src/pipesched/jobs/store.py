@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tinydb import TinyDB, where
 from tinydb.storages import Storage
@@ -17,7 +17,7 @@ from pipesched.errors import Busy, CannotCreate, DataError, JobExists
 from pipesched.files import KernelLock, os_error, write_atomic
 from pipesched.jobs import documents
 from pipesched.jobs.dependencies import check_dependencies, check_removal
-from pipesched.jobs.documents import Context, Json, Reading, Tables
+from pipesched.jobs.documents import Context, Reading, Tables
 from pipesched.jobs.model import Job, JobFile, Stamp, unknown_job
 from pipesched.settings import SCHEMA_VERSION
 
@@ -70,7 +70,7 @@ class Change:
     def put(self, job: Job) -> None:
         """Write `job` over the document of its id, at its place in the file."""
 
-        def overwrite(document: Json) -> None:
+        def overwrite(document: MutableMapping[Any, Any]) -> None:
             document.clear()
             document.update(documents.write_job(job))
 
