@@ -117,7 +117,8 @@ class JobSummary:
     """What the ledger knows of one job, for people and metrics.
 
     `last_run`: its newest run that started, running ones included. `last_sync`: the newest run that succeeded or was
-    partial and was no dry run. `totals`: lifetime counts by state. `documents`: outcome counts of the last sync.
+    partial and was no dry run. `totals`: lifetime counts by state, of missed and skipped ones the occurrences. `documents`:
+    outcome counts of the last sync. `success_rate`: as in Counters, of this job.
     """
 
     last_run: Run | None = None
@@ -128,3 +129,16 @@ class JobSummary:
     totals: Mapping[str, int] = field(default_factory=dict)
     claimed: int = 0
     handled: datetime | None = None
+    success_rate: float | None = None
+    auto_pause_reason: str = ""
+    documents: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Lifetime counts for metrics. `runs`: by job ("" for runs of no job) and state. `documents`: by outcome, dry runs left out."""
+
+    runs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    documents: Mapping[str, int] = field(default_factory=dict)
+    documents: Mapping[str, int] = field(default_factory=dict)
+    recent: tuple[bool, ...] = ()

@@ -1,0 +1,255 @@
+"""Many connections on one thread: heads are read, and answers sent, without ever waiting for a client."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
+
+from pipesched.http.messages import HeadReader, Refused, Request
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 256
+HEAD_SECONDS: Final = 5.0
+"""In which a client sends its whole request head, counted from its connect."""
+SEND_SECONDS: Final = 15.0
+"""In which a client takes its whole answer, and a second more for each of these bytes."""
+SLOWEST_BYTES: Final = 64 * 1024
+LINGER_SECONDS: Final = 1.0
+"""For which what a client still sends after its answer is thrown away: closing at once would reset the connection,
+and the client would lose the answer (a 414 above all)."""
+WORKERS: Final = 2
+MAX_WAITING: Final = 64
+"""Requests that wait for a worker; further ones get the `busy` answer."""
+
+_ACCEPT_AT_ONCE: Final = 64
+_RECEIVE: Final = 16 * 1024
+_DRAIN_LIMIT: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the connections ask of the endpoint; each gives the bytes to send.
+
+    `at_once` is asked on the connections' own thread, so it must not wait, and gives None for what a worker is to
+    answer; `worked` is asked on a worker's.
+    """
+
+    at_once: Callable[[Request], bytes | None]
+    worked: Callable[[Request], bytes]
+    refused: Callable[[Refused], bytes]
+    busy: Callable[[Request], bytes]
+
+
+class _State(Enum):
+    READING = auto()
+    WORKING = auto()
+    SENDING = auto()
+    LINGERING = auto()
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    socket: socket.socket
+    deadline: float | None
+    state: _State = _State.READING
+    head: HeadReader = field(default_factory=HeadReader)
+    answer: memoryview = field(default_factory=lambda: memoryview(b""))
+    drained: int = 0
+
+
+class Connections:
+    """Serves `listener` (bound, listening) from `start` until `stop`."""
+
+    def __init__(self, listener: socket.socket, answers: Answers) -> None:
+        self._listener = listener
+        self._answers = answers
+        self._selector = selectors.DefaultSelector()
+        self._open: dict[_Connection, None] = {}  # in the order of their arrival
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._work: queue.SimpleQueue[tuple[_Connection, Request] | None] = queue.SimpleQueue()
+        self._done: deque[tuple[_Connection, bytes]] = deque()
+        self._stopping = threading.Event()
+        self._accept_again: float | None = None
+        self._threads = [
+            threading.Thread(target=self._serve, name="http", daemon=True),
+            *(threading.Thread(target=self._answer, name=f"http-{n}", daemon=True) for n in range(WORKERS)),
+        ]
+
+    def start(self) -> None:
+        self._listener.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Close every connection. A worker in the middle of an answer is left to end by itself."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        for _ in range(WORKERS):
+            self._work.put(None)
+        self._wake()
+        self._threads[0].join(2)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake anyhow; closed: it has stopped
+            self._wake_in.send(b"\0")
+
+    def _answer(self) -> None:
+        while (item := self._work.get()) is not None:
+            connection, request = item
+            self._done.append((connection, self._answers.worked(request)))
+            self._wake()
+
+    def _serve(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                for key, _ in self._selector.select(self._patience()):
+                    self._ready(key)
+                while self._done:
+                    self._send(*self._done.popleft())
+                self._close_late(time.monotonic())
+        finally:
+            for connection in list(self._open):
+                self._close(connection)
+            self._listener.close()
+            self._selector.close()
+            self._wake_in.close()
+            self._wake_out.close()
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due; None: nothing is, so an idle endpoint costs nothing."""
+        dues = [each.deadline for each in self._open if each.deadline is not None]
+        if self._accept_again is not None:
+            dues.append(self._accept_again)
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+    def _ready(self, key: selectors.SelectorKey) -> None:
+        if key.fileobj is self._listener:
+            self._accept()
+        elif key.fileobj is self._wake_out:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_out.recv(4096)
+        elif key.data in self._open:  # not one that was closed for another in this same round
+            connection: _Connection = key.data
+            try:
+                if connection.state is _State.READING:
+                    self._read(connection)
+                elif connection.state is _State.SENDING:
+                    self._go_on_sending(connection)
+                else:
+                    self._drain(connection)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:  # reset by the client, which is its own affair
+                self._close(connection)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                client, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                # Out of file handles or memory: the connection stays in the queue, and trying at once would spin.
+                log.warning("cannot accept a connection: %s", error)
+                self._selector.unregister(self._listener)
+                self._accept_again = time.monotonic() + 1
+                return
+            if not self._make_room():
+                client.close()
+                continue
+            client.setblocking(False)
+            connection = _Connection(client, time.monotonic() + HEAD_SECONDS)
+            self._open[connection] = None
+            self._selector.register(client, selectors.EVENT_READ, connection)
+
+    def _make_room(self) -> bool:
+        """Give up the connection that has waited longest without a whole request: half-open ones shut nobody out."""
+        if len(self._open) < MAX_CONNECTIONS:
+            return True
+        for connection in self._open:
+            if connection.state in {_State.READING, _State.LINGERING}:
+                self._close(connection)
+                return True
+        return False
+
+    def _read(self, connection: _Connection) -> None:
+        data = connection.socket.recv(_RECEIVE)
+        if not data:
+            self._close(connection)
+            return
+        try:
+            request = connection.head.feed(data)
+        except Refused as refused:
+            self._send(connection, self._answers.refused(refused))
+            return
+        if request is None:
+            return
+        answer = self._answers.at_once(request)
+        if answer is None and self._work.qsize() >= MAX_WAITING:
+            answer = self._answers.busy(request)
+        if answer is not None:
+            self._send(connection, answer)
+            return
+        connection.state = _State.WORKING
+        connection.deadline = None  # the worker's end is the deadline; its answer finds the client gone
+        self._selector.unregister(connection.socket)
+        self._work.put((connection, request))
+
+    def _send(self, connection: _Connection, answer: bytes) -> None:
+        if connection.state is _State.WORKING:
+            self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
+        else:
+            self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+        connection.state = _State.SENDING
+        connection.answer = memoryview(answer)
+        connection.deadline = time.monotonic() + SEND_SECONDS + len(answer) / SLOWEST_BYTES
+        try:
+            self._go_on_sending(connection)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._close(connection)
+
+    def _go_on_sending(self, connection: _Connection) -> None:
+        connection.answer = connection.answer[connection.socket.send(connection.answer) :]
+        if not connection.answer:
+            connection.socket.shutdown(socket.SHUT_WR)
+            connection.state = _State.LINGERING
+            connection.deadline = time.monotonic() + LINGER_SECONDS
+            self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+
+    def _drain(self, connection: _Connection) -> None:
+        data = connection.socket.recv(_RECEIVE)
+        connection.drained += len(data)
+        if not data or connection.drained > _DRAIN_LIMIT:
+            self._close(connection)
+
+    def _close_late(self, now: float) -> None:
+        if self._accept_again is not None and now >= self._accept_again:
+            self._accept_again = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        for connection in [each for each in self._open if each.deadline is not None and each.deadline <= now]:
+            self._close(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        if self._open.pop(connection, self) is self:
+            return
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(connection.socket)
+        connection.socket.close()

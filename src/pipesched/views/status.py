@@ -1,0 +1,84 @@
+"""The scheduler and its jobs at a glance: `status --json` and GET /scheduler/status."""
+
+from __future__ import annotations
+
+import heapq
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pipesched.settings import NEXT_COUNT
+
+if TYPE_CHECKING:
+    from pipesched.runs.model import Run
+    from pipesched.views.snapshot import JobView, Snapshot
+
+DOCUMENTS: Final = "total_documents"
+CHUNKS: Final = "total_chunks"
+
+
+def status_document(snapshot: Snapshot) -> dict[str, Any]:
+    """The document, without `schema_version`; times are RFC 3339 with an offset, ages seconds."""
+    facts, counters = snapshot.facts, snapshot.counters
+    return {
+        "scheduler_running": facts.running,
+        "pid": facts.pid,
+        "http": facts.http,
+        "started_at": _text(facts.started_at),
+        "last_tick": _text(facts.last_tick),
+        "active_jobs": sum(is_active(view) for view in snapshot.jobs.values()),
+        "jobs_executed": counters.executed,
+        "jobs_failed": counters.failed,
+        "jobs_missed": counters.missed,
+        "jobs_skipped": counters.skipped,
+        "success_rate": counters.success_rate,
+        "last_execution": _text(counters.last_execution),
+        "last_error": counters.last_error,
+        "running": [_running(run, snapshot.now) for run in snapshot.active],
+        "next": [
+            {"job_id": view.job.id, "at": local(view), "collapsed": view.next.collapsed}
+            for view in next_fires(snapshot)
+            if view.next is not None
+        ],
+        "jobs": [freshness(view, snapshot.now) for view in snapshot.jobs.values()],
+    }
+
+
+def is_active(view: JobView) -> bool:
+    """Whether it may still fire by itself: neither paused nor done."""
+    if not view.job.enabled or view.progress.auto_paused_at is not None:
+        return False
+    return view.next is not None or view.timed.schedule.at_start
+
+
+def next_fires(snapshot: Snapshot, count: int = NEXT_COUNT) -> list[JobView]:
+    """The jobs that fire soonest, each once."""
+    due = ((view.next.at, view.job.id, view) for view in snapshot.jobs.values() if view.next is not None)
+    return [view for _at, _id, view in heapq.nsmallest(count, due, key=lambda item: item[:2])]
+
+
+def local(view: JobView) -> str | None:
+    """The next fire in the job's own zone."""
+    from pipesched.schedule.zones import load_zone
+
+    return None if view.next is None else view.next.at.astimezone(load_zone(view.job.timezone)).isoformat()
+
+
+def freshness(view: JobView, now: datetime) -> dict[str, Any]:
+    """How old a job's newest successful sync is and what it holds since.
+
+    `documents` and `chunks` are None until a sync has counted them; `age_seconds` is None where there was no sync.
+    """
+    last, sync = view.summary.last_run, view.summary.last_sync
+    synced_at = None if sync is None else sync.finished_at
+    counts = sync_counts(view)
+    return {
+        "job_id": view.job.id,
+        "state": view.state,
+        "next_run_time": local(view),
+        "last_status": None if last is None else last.status,
+        "last_success": _text(synced_at),
+        "age_seconds": None if synced_at is None else round(max(0.0, (now - synced_at).total_seconds()), 3),
+        "documents": counts[0],
+        "chunks": counts[1],
+        "failures_in_row": view.summary.failures_in_row,
+    }

@@ -1,0 +1,115 @@
+"""The facts that health is judged by, gathered from a snapshot, the ledger and the disks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run
+from pipesched.settings import Paths
+from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
+
+if TYPE_CHECKING:
+    from pipesched.options import PipelineConfig
+    from pipesched.runs.ledger import Ledger
+    from pipesched.views.snapshot import JobView, Snapshot
+
+_FINISHED = tuple(sorted(EXECUTED | FAILED | {"interrupted"}))
+
+
+def health_facts(
+    snapshot: Snapshot, *, ledger: Ledger, environment: PipelineConfig, no_scheduler: bool = False
+) -> HealthFacts:
+    """Raises DataError (a damaged ledger)."""
+    error = snapshot.job_file_error
+    defaults = snapshot.job_file.defaults.config
+    enabled = [view for view in snapshot.jobs.values() if view.job.enabled and view.state != "done"]
+    return HealthFacts(
+        now=snapshot.now,
+        scheduler=snapshot.facts,
+        job_file=str(snapshot.paths.job_file),
+        job_file_exists=snapshot.job_file.exists,
+        job_file_error=None if error is None else (error.message, error.hint),
+        problems=tuple(
+            f"{problem.job_id}: {problem.message}" if problem.job_id else problem.message
+            for problem in snapshot.job_file.problems
+        ),
+        enabled=tuple(
+            job_facts(view, ledger, snapshot.now, dry=only_dry(view, environment, defaults))
+            for view in enabled
+        ),
+        paused=sum(not view.job.enabled for view in snapshot.jobs.values()),
+        disks=tuple(disk_facts(snapshot.paths)),
+        no_scheduler=no_scheduler,
+    )
+
+
+def only_dry(view: JobView, environment: PipelineConfig, defaults: PipelineConfig) -> bool:
+    """Whether each run of the job is a dry one, which never counts as a sync."""
+    for level in (view.job.config, environment, defaults):
+        if level.dry_run is not None:
+            return level.dry_run
+    return False
+
+
+def job_facts(view: JobView, ledger: Ledger, now: datetime, *, dry: bool) -> JobFacts:
+    summary = view.summary
+    last = last_finished(view, ledger)
+    success = summary.last_sync
+    if dry:
+        success = last if last is not None and last.status in EXECUTED else None
+        if success is None and last is not None:
+            success = next(iter(ledger.history(view.job.id, tuple(EXECUTED), None, 1)), None)
+    synced_at = None if success is None else success.finished_at
+    running = [run.started_at for run in summary.active if run.started_at is not None]
+    return JobFacts(
+        job_id=view.job.id,
+        synced_at=synced_at,
+        unmet=unmet(view, synced_at, now),
+        once=view.job.kind == "once",
+        last=last,
+        recent=summary.recent,
+        failures_in_row=summary.failures_in_row,
+        running_since=min(running, default=None),
+        auto_paused_at=summary.auto_paused_at,
+    )
+
+
+def last_finished(view: JobView, ledger: Ledger) -> Run | None:
+    last = view.summary.last_run
+    if last is None or last.status not in ACTIVE:
+        return last
+    return next(iter(ledger.history(view.job.id, _FINISHED, None, 1)), None)
+
+
+def unmet(view: JobView, synced_at: datetime | None, now: datetime) -> tuple[datetime, ...]:
+    """The first occurrences that should have ended in a success by now; each at its latest start, jitter included."""
+    timed = view.timed
+    after = max(time for time in (timed.since, synced_at, timed.policy.start) if time is not None)
+    until = now if timed.policy.end is None else min(now, timed.policy.end)
+    jitter = timedelta(seconds=timed.policy.jitter)
+    if until <= after:
+        return ()
+    return tuple(slot.at + jitter for slot in islice(timed.schedule.between(after, until), OVERDUE_SLOTS))
+
+
+def disk_facts(paths: Paths) -> Iterator[DiskFacts]:
+    """One for each file system that we write to; one that cannot be asked is left out."""
+    seen: dict[int, tuple[list[str], Path]] = {}
+    for what, folder in (("state", paths.state_dir), ("reports", paths.output_dir)):
+        existing = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+        try:
+            device = existing.stat().st_dev
+        except OSError:
+            continue
+        seen.setdefault(device, ([], existing))[0].append(what)
+    for names, folder in seen.values():
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            continue
+        yield DiskFacts(what=" and ".join(names), path=str(folder), free=usage.free, total=usage.total)
