@@ -140,5 +140,3 @@ class Totals:
 
     runs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     documents: Mapping[str, int] = field(default_factory=dict)
-    documents: Mapping[str, int] = field(default_factory=dict)
-    recent: tuple[bool, ...] = ()
