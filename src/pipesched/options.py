@@ -218,6 +218,7 @@ class PipelineOptions:
 PIPELINE_OPTIONS: Final = tuple(field.name for field in fields(PipelineOptions))
 PATH_OPTIONS: Final = ("data_dir", "storage_path")
 BUILT_IN: Final = PipelineOptions()
+_BUILT_IN_VALUES: Final = asdict(BUILT_IN)
 
 
 def is_server(storage_path: str) -> bool:
@@ -238,7 +239,7 @@ def from_environment(environ: Mapping[str, str]) -> PipelineConfig:
 
 def merge(levels: Sequence[PipelineConfig]) -> dict[str, Any]:
     """What holds when `levels` (strongest first) lie over the built-in defaults; paths still as written."""
-    merged: dict[str, Any] = asdict(BUILT_IN)
+    merged: dict[str, Any] = dict(_BUILT_IN_VALUES)
     for level in reversed(levels):
         merged.update(level.set_values())
     if merged["chunk_overlap"] >= merged["chunk_size"]:
