@@ -10,18 +10,21 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from pipesched.errors import DataDirMissing
-from pipesched.pipeline import frontmatter, metadata
+from pipesched.pipeline import frontmatter, metadata, urls
 from pipesched.pipeline.model import Document, Failure, Found, Scan, Skipped, Stamp
+from pipesched.pipeline.patterns import compile_pattern
 
 PARSER_VERSION: Final = "1"
 """Part of the settings: raised when the same file gives another text or other metadata."""
 
-MAX_BYTES: Final = 64 * 1024 * 1024
-"""A larger file is no blog post; it is named as failed instead of filling the memory."""
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""A larger file is no blog post (the Bible has 4 MB); it is named as failed instead of filling the memory."""
+
+_LEADING_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def scan(data_dir: str, pattern: str) -> Scan:
         raise DataDirMissing(
             f"the data folder {data_dir} {reason}", hint="name the folder of your posts with --data-dir"
         ) from error
-    walk = _Walk(root, _matcher(pattern))
+    walk = _Walk(root, compile_pattern(pattern))
     clock = _kernel_clock_ns()
     walk.folder(root, "")
     return Scan(
@@ -100,7 +103,7 @@ class _Walk:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append((entry.path, source + "/"))
-                elif self.matches.match(source):
+                elif self.matches.fullmatch(source):
                     self._file(entry, source)
                 elif entry.is_symlink() and entry.is_dir():
                     self.skipped.append(Skipped(source + "/", "a link to a folder, which is not followed"))
@@ -109,13 +112,14 @@ class _Walk:
         return folders
 
     def _file(self, entry: os.DirEntry[str], source: str) -> None:
+        path = entry.path
         if entry.is_symlink():
             try:
-                target = os.path.realpath(entry.path, strict=True)
+                path = os.path.realpath(path, strict=True)
             except OSError as error:
                 self.skipped.append(Skipped(source, f"a link that leads nowhere: {_reason(error)}"))
                 return
-            if os.path.commonpath([self.root, target]) != self.root:
+            if os.path.commonpath([self.root, path]) != self.root:
                 self.skipped.append(Skipped(source, "a link that leads out of the data folder"))
                 return
         info = entry.stat()
@@ -124,7 +128,7 @@ class _Walk:
         elif source in self.files:
             self.failures.append(Failure(source, "name", "two files have this name once it is made readable"))
         else:
-            self.files[source] = Found(source=source, path=entry.path, stamp=_stamp(info))
+            self.files[source] = Found(source=source, path=path, stamp=_stamp(info))
 
 
 def readable(name: str) -> str:
@@ -134,40 +138,6 @@ def readable(name: str) -> str:
     except UnicodeEncodeError:
         return os.fsencode(name).decode("utf-8", "backslashreplace")
     return name
-
-
-def _matcher(pattern: str) -> re.Pattern[str]:
-    """`*.md` matches at every depth; with a "/", the path below the data folder, `**` standing for any folders."""
-    pattern = pattern.removeprefix("./").strip("/")
-    parts = PurePosixPath(pattern).parts
-    if len(parts) == 1:
-        return re.compile(rf"(?:[^/]+/)*{_segment(parts[0])}\Z")
-    out = ""
-    for part in parts[:-1]:
-        out += "(?:[^/]+/)*" if part == "**" else _segment(part) + "/"
-    last = "[^/]*" if parts[-1] == "**" else _segment(parts[-1])
-    return re.compile(out + last + r"\Z")
-
-
-def _segment(part: str) -> str:
-    """One path part of a glob (`*`, `?`, `[a-z]`, `[!a-z]`) as a regular expression, none of which matches a "/"."""
-    out = ""
-    index = 0
-    while index < len(part):
-        char = part[index]
-        index += 1
-        closing = part.find("]", index + 1) if char == "[" else -1
-        if char == "*":
-            out += "[^/]*"
-        elif char == "?":
-            out += "[^/]"
-        elif closing > 0:
-            inner = part[index:closing].replace("\\", r"\\").replace("[", r"\[")
-            out += "(?!/)[" + ("^" + inner[1:] if inner.startswith("!") else inner) + "]"
-            index = closing + 1
-        else:
-            out += re.escape(char)
-    return out
 
 
 def _stamp(info: os.stat_result) -> Stamp:
@@ -206,10 +176,11 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
         text = decode(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
         return Failure(
             found.source,
             "encoding",
-            f"not UTF-8: byte 0x{data[error.start]:02x} at {error.start} (line {line})",
+            f"not {name}: byte 0x{data[error.start]:02x} at {error.start} (line {line})",
         )
     if "\0" in text:
         return Skipped(found.source, "not text: it contains NUL bytes", suspicious=True)
@@ -221,7 +192,7 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
         return Skipped(found.source, "not published (published: false)")
     if metadata.is_draft(parsed.values) and not settings.index_drafts:
         return Skipped(found.source, "a draft (draft: true)")
-    body = parsed.body.strip("\n")
+    body = _LEADING_BLANK_LINES.sub("", parsed.body).rstrip()
     return Document(
         source=found.source,
         text=body,
@@ -229,12 +200,19 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
             found.source,
             body,
             parsed.values,
+            url=urls.post_url(_raw_source(found), settings.blog_base_url),
             mtime_ns=found.stamp.mtime_ns,
-            blog_base_url=settings.blog_base_url,
             base_url=settings.base_url,
         ),
         raw_hash=hashlib.sha256(data).hexdigest(),
     )
+
+
+def _raw_source(found: Found) -> str:
+    """`found.source` with the file name's own bytes, of which `readable` made text; of a link its readable name."""
+    parts = found.source.count("/") + 1
+    raw = "/".join(Path(found.path).parts[-parts:])
+    return raw if readable(raw) == found.source else found.source
 
 
 def raw_hash(found: Found) -> str | None:
@@ -247,12 +225,21 @@ def raw_hash(found: Found) -> str | None:
 
 
 def _bytes(path: str) -> bytes | None:
-    """The file's bytes, at most MAX_BYTES; None beyond. A pipe that took the file's place is not waited for."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a file any more")
-        data = file.read(MAX_BYTES + 1)
+    """The file's bytes, at most MAX_BYTES; None beyond.
+
+    A pipe that took the file's place since the scan is not waited for, a link that did is not followed.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, f"not a file any more but {_kind(info.st_mode)}")
+        if info.st_size > MAX_BYTES:
+            return None
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(fd)
     return data if len(data) <= MAX_BYTES else None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,8 +17,13 @@ MAX_NODES: Final = 10_000
 
 MAX_DEPTH: Final = 50
 
+MAX_BITS: Final = 1024
+"""Of an integer: a longer one, written in hexadecimal, parses and then cannot be shown (4,300 digits)."""
+
 _YAML_KEY = re.compile(r"\s*(?:[\"']?[^\s#\-][^:\n]*[\"']?\s*:(?:\s|$)|#)")
+_TOML_KEY = re.compile(r"\s*(?:[\w\"'.-]+\s*=|\[|#)")
 _JSON_START = re.compile(r'\{\s*(?:"|\}|\n)')
+_BLANK_LINES = re.compile(r"(?:[ \t]*\n)*")
 
 
 class FrontMatterError(ValueError):
@@ -24,6 +31,7 @@ class FrontMatterError(ValueError):
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(f"{message} (line {line})")
+        self.message = message
         self.line = line
 
 
@@ -38,59 +46,120 @@ class Parsed:
 def parse(text: str) -> Parsed:
     r"""Split `text` (line ends are \n) into front matter and body. Raises FrontMatterError.
 
-    A first line `---` that no front matter follows is a thematic break: a fence is taken for one when it is never
-    closed and the next line is no `key:`.
+    A fence is taken for a thematic break, and the text for a body, when it is never closed and no `key:` follows it;
+    after blank lines also when it is closed.
     """
-    first, _, rest = text.partition("\n")
+    blank = _BLANK_LINES.match(text)
+    start = blank.end() if blank else 0
+    try:
+        return _parse(text, start)
+    except FrontMatterError as error:
+        above = text.count("\n", 0, start)
+        raise FrontMatterError(error.message, error.line + above) if above else error from error.__cause__
+
+
+def _parse(text: str, start: int) -> Parsed:
+    first, _, rest = text[start:].partition("\n")
     fence = first.rstrip()
     if fence == "---":
-        return _fenced(text, rest, ("---", "..."), _yaml, _YAML_KEY)
+        return _fenced(text, rest, ("---", "..."), _yaml, _YAML_KEY, only_keys=start > 0)
     if fence == "+++":
-        return _fenced(text, rest, ("+++",), _toml, re.compile(r"\s*(?:[\w\"'.-]+\s*=|\[|#)"))
-    if _JSON_START.match(text):
-        return _json(text)
+        return _fenced(text, rest, ("+++",), _toml, _TOML_KEY, only_keys=start > 0)
+    if _JSON_START.match(text, start):
+        return _json(text[start:])
     return Parsed({}, text)
 
 
-def _fenced(text: str, rest: str, closers: tuple[str, ...], load: Any, looks_like: re.Pattern[str]) -> Parsed:
+def _fenced(
+    text: str,
+    rest: str,
+    closers: tuple[str, ...],
+    load: Callable[[str], Any],
+    looks_like: re.Pattern[str],
+    *,
+    only_keys: bool,
+) -> Parsed:
+    has_keys = looks_like.match(rest.lstrip()) is not None
+    if only_keys and not has_keys:
+        return Parsed({}, text)
     lines = rest.split("\n")
     for number, line in enumerate(lines):
         if line.rstrip() in closers:
             values = load("\n".join(lines[:number]))
             return Parsed(_mapping(values), "\n".join(lines[number + 1 :]))
-    if lines and looks_like.match(lines[0]):
+    if has_keys:
         raise FrontMatterError(f"the front matter opened by {closers[0]} is never closed", 1)
     return Parsed({}, text)
 
 
 def _mapping(values: Any) -> dict[str, Any]:
+    """`values` with keys of text, when it is a mapping and every value in it can be kept."""
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise FrontMatterError(f"the front matter is a {type(values).__name__}, not keys and values", 1)
     for key, value in values.items():
-        if any("\ud800" <= char <= "\udfff" for char in f"{key}{value if isinstance(value, str) else ''}"):
-            raise FrontMatterError(
-                f"{str(key)[:40]!r} has half of a surrogate pair, which is no character", 1
-            )
+        if problem := _problem(key) or _problem(value):
+            raise FrontMatterError(f"{str(key)[:40]!r} {problem}", 1)
     return {str(key): value for key, value in values.items()}
 
 
-class _Loader(yaml.CSafeLoader):
-    """Safe YAML that refuses duplicate keys, which the standard asks for and PyYAML lets pass."""
+def _problem(value: Any) -> str | None:
+    """What in `value`, however deep, could be neither shown nor stored; never by recursion."""
+    pending = [(value, 1)]
+    count = 0
+    while pending:
+        item, depth = pending.pop()
+        count += 1
+        if depth > MAX_DEPTH:
+            return f"is nested more than {MAX_DEPTH} deep"
+        if count > MAX_NODES:
+            return f"has more than {MAX_NODES} values"
+        if isinstance(item, dict):
+            pending += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, list | tuple | set):
+            pending += [(part, depth + 1) for part in item]
+        elif isinstance(item, float) and not math.isfinite(item):
+            return f"is {item}, which is no number"
+        elif isinstance(item, int) and item.bit_length() > MAX_BITS:
+            return "is an integer of more than 300 digits"
+        elif isinstance(item, str) and not item.isascii() and any("\ud800" <= c <= "\udfff" for c in item):
+            return "has half of a surrogate pair, which is no character"
+    return None
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise FrontMatterError(f"the key {key.value!r} is given twice", key.start_mark.line + 2)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+
+class _Loader(yaml.CSafeLoader):
+    """Safe YAML whose plain scalars mean what people write.
+
+    YAML 1.1 reads the words yes, no, on and off as booleans, 12:30 as 750 and 007 as an octal number; here they are
+    text, as in YAML 1.2.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+    ]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)\Z"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+    list("-+0123456789."),
+)
 
 
 def _yaml(source: str) -> Any:
-    # Tabs after a value are legal; a tab for indentation is the commonest mistake, and PyYAML names its line.
     try:
         _bounded(source)
         return yaml.load(source, Loader=_Loader)  # noqa: S506  a SafeLoader
@@ -105,34 +174,53 @@ def _yaml(source: str) -> Any:
         raise FrontMatterError(f"bad YAML: {str(error)[:200]}", 2) from error
 
 
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not come: its size with aliases expanded, and its keys when it is a mapping."""
+
+    anchor: str | None
+    keys: set[str] | None
+    size: int = 1
+    is_key: bool = True
+
+
 def _bounded(source: str) -> None:
-    """Refuse YAML that is too deep or, its aliases expanded, too large; by its events, which never recurse."""
-    sizes: list[int] = [0]
-    anchors: list[str | None] = [None]
+    """Refuse YAML that is too deep, gives a key twice or, its aliases expanded, is too large; by its events, which never recurse."""
+    stack = [_Open(None, None, 0)]
     known: dict[str, int] = {}
     for event in yaml.parse(source, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
-            sizes.append(1)
-            anchors.append(event.anchor)
-            if len(sizes) > MAX_DEPTH:
+            stack.append(_Open(event.anchor, set() if isinstance(event, yaml.MappingStartEvent) else None))
+            if len(stack) > MAX_DEPTH:
                 raise FrontMatterError(f"bad YAML: nested more than {MAX_DEPTH} deep", _line(event))
             continue
         if isinstance(event, yaml.CollectionEndEvent):
-            size = sizes.pop()
-            anchor = anchors.pop()
+            closed = stack.pop()
+            size, anchor = closed.size, closed.anchor
         elif isinstance(event, yaml.AliasEvent):
-            if event.anchor in anchors:
+            if any(event.anchor == collection.anchor for collection in stack):
                 raise FrontMatterError("bad YAML: an alias contains itself", _line(event))
             size, anchor = known.get(event.anchor or "", 1), None
         elif isinstance(event, yaml.ScalarEvent):
             size, anchor = 1, event.anchor
+            _unique_key(stack[-1], event)
         else:
             continue
         if anchor is not None:
             known[anchor] = size
-        sizes[-1] += size
-        if sizes[-1] > MAX_NODES:
+        stack[-1].size += size
+        stack[-1].is_key = not stack[-1].is_key
+        if stack[-1].size > MAX_NODES:
             raise FrontMatterError(f"bad YAML: more than {MAX_NODES} values", _line(event))
+
+
+def _unique_key(collection: _Open, event: yaml.ScalarEvent) -> None:
+    """The standard asks for unique keys; PyYAML lets the last one win."""
+    if collection.keys is None or not collection.is_key:
+        return
+    if event.value in collection.keys:
+        raise FrontMatterError(f"the key {event.value[:40]!r} is given twice", _line(event))
+    collection.keys.add(event.value)
 
 
 def _line(event: yaml.Event) -> int:

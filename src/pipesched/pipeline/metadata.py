@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import posixpath
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
 from pipesched.pipeline import urls
@@ -15,9 +14,10 @@ from pipesched.pipeline.model import MetadataValue
 _FALSE: Final = frozenset({"false", "no", "off", "0", "n"})
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "y"})
 _NAME_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})[-_]")
-_PATH_DATE = re.compile(r"/?(\d{4})/(\d{2})/(\d{2})/")
+_PATH_DATE = re.compile(r"(?:.*/)?(\d{4})/(\d{2})/(\d{2})/")
 _HEADING = re.compile(r"^ {0,3}#[ \t]+(.+?)[ \t]*#*[ \t]*$")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def is_draft(values: dict[str, Any]) -> bool:
@@ -30,16 +30,15 @@ def is_published(values: dict[str, Any]) -> bool:
 
 
 def document_metadata(
-    source: str, text: str, values: dict[str, Any], *, mtime_ns: int, blog_base_url: str, base_url: str
+    source: str, text: str, values: dict[str, Any], *, url: str | None, mtime_ns: int, base_url: str
 ) -> dict[str, MetadataValue]:
     """Every document-level key that has a value; strings, numbers, booleans and lists of strings only."""
-    explicit = urls.explicit_path(values)
     found: dict[str, MetadataValue | None] = {
         "source": source,
-        "url": urls.post_url(source, blog_base_url, explicit),
-        "post_slug": urls.slug(source, explicit, values.get("slug")),
+        "url": url,
+        "post_slug": _text(values.get("slug")) or urls.slug(source),
         "post_title": _text(values.get("title")) or _heading(text) or _title_of(source),
-        "date": _date(values.get("date")) or _date_of(source, explicit),
+        "date": _date(values.get("date")) or _date_of(source, values.get("path")),
         "description": _text(values.get("description")),
         "categories": _categories(values),
         "cover_image": _media(values, ("coverImage", "cover_image"), source, base_url),
@@ -63,32 +62,26 @@ def _flag(value: Any, *, default: bool) -> bool:
 
 
 def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
-    extra = values.get("extra")  # where Zola keeps what it does not know
-    for source in (values, extra if isinstance(extra, dict) else {}):
-        for name in names:
-            if source.get(name) is not None:
-                return source[name]
-    return None
+    # Zola wants keys that it does not know under `extra`, Hugo under `params`.
+    tables = [
+        table for table in (values, values.get("extra"), values.get("params")) if isinstance(table, dict)
+    ]
+    return next((table[name] for table in tables for name in names if table.get(name) is not None), None)
 
 
 def _text(value: Any) -> str | None:
-    """A scalar as text; None for lists and tables, which are no title."""
-    if isinstance(value, bool) or value is None or isinstance(value, list | dict):
-        return None
-    if isinstance(value, datetime | date):
+    """A scalar as one line of text, without control characters; None for what is no scalar, and for booleans."""
+    if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return " ".join(str(value).split()) or None
+    return " ".join(_CONTROL.sub(" ", str(value)).split()) or None
 
 
 def _scalar(value: Any) -> str | int | float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    """A number as it is where the store keeps it exactly, else text."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
     return _text(value)
 
 
@@ -126,26 +119,22 @@ def _heading(text: str) -> str | None:
 
 
 def _title_of(source: str) -> str:
-    path = urls.page_path(source) or "index"
-    name = posixpath.basename(path)
+    name = urls.slug(source)
     return _NAME_DATE.sub("", name).replace("-", " ").replace("_", " ").strip() or name
 
 
 def _date(value: Any) -> str | None:
     """A date as it was written, no more precise: a day stays a day."""
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return _text(value) if isinstance(value, str | int) else None
+    return _text(value) if isinstance(value, str | int | date) else None
 
 
-def _date_of(source: str, explicit: str | None) -> str | None:
-    """A date in the file's name (Jekyll) or at the start of the explicit path, if it exists in the calendar."""
-    name = posixpath.basename(source)
-    found = _NAME_DATE.match(name)
-    text = found[1] if found else None
-    if text is None and explicit and (in_path := _PATH_DATE.match(explicit)):
+def _date_of(source: str, path: Any) -> str | None:
+    """A date in the file's name (Jekyll) or in the page's `path` (Zola), if it exists in the calendar."""
+    if found := _NAME_DATE.match(posixpath.basename(source)):
+        text = found[1]
+    elif isinstance(path, str) and (in_path := _PATH_DATE.match(path)):
         text = "-".join(in_path.groups())
-    if text is None:
+    else:
         return None
     try:
         return date.fromisoformat(text).isoformat()
@@ -153,5 +142,9 @@ def _date_of(source: str, explicit: str | None) -> str | None:
         return None
 
 
-def _rfc3339(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).isoformat()
+def _rfc3339(nanoseconds: int) -> str | None:
+    """None where a file system keeps a time that no calendar has (beyond the year 9999)."""
+    try:
+        return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
