@@ -84,7 +84,8 @@ class TimedJob:
     """What the scheduler knows of a job.
 
     `since`: slots count strictly after it (the job's creation, its trigger's last edit, its last resume). `paused_at`: set
-    while it is paused; slots up to it are still missed, later ones skipped.
+    while it is paused; slots up to it are still missed, later ones skipped. `created_at`: tells a job from an earlier one
+    of the same id, whose counts and failures are not its own.
     """
 
     id: str
@@ -92,6 +93,7 @@ class TimedJob:
     policy: Policy
     since: datetime
     paused_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

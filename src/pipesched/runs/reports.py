@@ -1,0 +1,154 @@
+"""Run reports, statistics and the CI summary, as files in the output folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pipesched import files
+from pipesched.errors import CannotCreate, DataError, NotFound
+from pipesched.report import RunReport
+from pipesched.runs.ids import time_prefix
+from pipesched.settings import SCHEMA_VERSION
+
+CI_SUMMARY: Final = "ci_summary.json"
+_TIME: Final = r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z"
+_NAME: Final = re.compile(rf"report-(?:(?P<own>{_TIME}-.+)|(?P<time>{_TIME})_(?P<given>.+))\.json")
+_OWN_ID: Final = re.compile(rf"{_TIME}-.+")
+
+
+def write_report(report: RunReport, folder: Path) -> Path:
+    """`report-<run id>.json`; the folder is made if needed.
+
+    A run id that a foreign scheduler chose comes after the time, so that names always sort by time. Raises CannotCreate,
+    InputOutputError, NotPermitted, as the others do.
+    """
+    return _write(folder / f"report-{_stem(report)}.json", report.as_json())
+
+
+def write_statistics(report: RunReport, folder: Path) -> Path:
+    """`statistics-<run id>.json`: the lengths of the indexed documents, in characters."""
+    lengths = asdict(report.outcome.lengths)
+    return _write(
+        folder / f"statistics-{_stem(report)}.json",
+        {"timestamp": report.timestamp, "run_id": report.run_id, **lengths},
+    )
+
+
+def write_ci_summary(report: RunReport, folder: Path) -> Path:
+    """`ci_summary.json`: how the last run went, without its documents."""
+    whole = report.as_json()
+    keys = (
+        "run_id", "job_id", "timestamp", "finished_at", "duration_seconds", "status", "success", "message", "dry_run", "mode",
+        "mode_reason", "stats", "exit_code", "errors", "stats_file",
+    )  # fmt: skip
+    return _write(
+        folder / CI_SUMMARY, {"schema_version": SCHEMA_VERSION, **{key: whole[key] for key in keys}}
+    )
+
+
+def list_reports(folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """The newest `limit` reports, newest first, without `documents` and with `filename`; damaged and foreign files left out.
+
+    Only as many files are read as are asked for: the names sort by time. A missing folder has none.
+    """
+    found: list[dict[str, Any]] = []
+    for name in names(folder):
+        if limit is not None and len(found) >= limit:
+            break
+        try:
+            report = _read(folder / name)
+        except (DataError, NotFound):
+            continue
+        report.pop("documents", None)
+        found.append({**report, "filename": name})
+    return found
+
+
+def read_report(folder: Path, name: str) -> dict[str, Any]:
+    """The report of that file name or run id, with `filename`.
+
+    Raises NotFound (also for whatever could lead out of the folder), DataError (damaged), InputOutputError, NotPermitted.
+    """
+    for candidate in names(folder):
+        if name in {candidate, candidate.removesuffix(".json"), run_id_of(candidate)}:
+            return {**_read(folder / candidate), "filename": candidate}
+    raise NotFound(f"there is no report {name!r}", hint="see pipesched reports", code="report_not_found")
+
+
+def names(folder: Path) -> Iterator[str]:
+    """File names of the reports in `folder`, newest first; nothing is opened."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise files.os_error("read", folder, error) from error
+    yield from sorted(found, reverse=True)
+
+
+def run_id_of(filename: str) -> str | None:
+    """None: not a report's name."""
+    match = _NAME.fullmatch(filename)
+    return (match["own"] or match["given"]) if match else None
+
+
+def _stem(report: RunReport) -> str:
+    if _OWN_ID.fullmatch(report.run_id):
+        return report.run_id
+    started = datetime.fromisoformat(report.timestamp).astimezone(UTC)
+    return f"{time_prefix(started)}_{report.run_id}"
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> Path:
+    # A file name that is no UTF-8 has lone surrogates, which become \udcXX escapes: valid JSON, and read back the same.
+    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    _make(path.parent)
+    files.write_atomic(path, text.encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise files.os_error("create", folder, error) from error
+        raise CannotCreate(
+            f"cannot create the folder {folder}: {error.strerror}", hint="choose another with --output-dir"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Neither a link nor a pipe is followed: who may write into the folder must not choose what is shown."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
+            raise NotFound(
+                f"there is no report {path.name!r}", hint="see pipesched reports", code="report_not_found"
+            ) from error
+        raise files.os_error("read", path, error) from error
+    try:
+        with open(fd, "rb") as file:  # noqa: PTH123  a descriptor
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise NotFound(
+                    f"{path.name!r} is no file", hint="see pipesched reports", code="report_not_found"
+                )
+            document = json.loads(file.read())
+    except OSError as error:
+        raise files.os_error("read", path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"the report {path} is damaged: {error}", hint=f"remove it: rm {path}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
+        raise DataError(f"{path} is not a run report", hint=f"remove it: rm {path}")
+    return document
