@@ -119,7 +119,7 @@ class PipelineConfig(BaseModel):
     @field_validator("embedding_model")
     @classmethod
     def _model(cls, value: str | None) -> str | None:
-        if value is not None and not _MODEL.fullmatch(value):
+        if value is not None and (not _MODEL.fullmatch(value) or ".." in value):
             raise ValueError(f"must be onnx:NAME or ollama:NAME, such as {DEFAULT_MODEL}")
         return value
 
