@@ -62,7 +62,7 @@ class CronSchedule:
             change = after.offset - offset
             if after.start != end:
                 change = 0  # only the table's block ends here
-            if 0 < change and self._swallows(change) and minute * 60 < end + after.offset:
+            if change > 0 and self._swallows(change) and minute * 60 < end + after.offset:
                 return self._at_change(after)
             # The first second of wall time that counts after the change.
             resume = max(end + after.offset, self._resumes(after))

@@ -51,4 +51,5 @@ def expand(field: int, text: str) -> Values:
         )
     if "*" in found:
         return Values(tuple(_ALL[field]))
-    return Values(tuple(sorted(int(value) for value in found if value != "l")), last="l" in found)
+    numbers = [value for value in found if isinstance(value, int)]
+    return Values(tuple(sorted(numbers)), last=len(numbers) < len(found))

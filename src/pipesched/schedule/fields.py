@@ -25,12 +25,11 @@ MINUTE, HOUR, DAY, MONTH, WEEKDAY = range(5)
 NAMES: Final = ("minute", "hour", "day of month", "month", "day of week")
 BOUNDS: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _HASHED: Final = ((0, 59), (0, 23), (1, 28), (1, 12), (0, 6))  # 29 to 31 would leave months out
+MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _WORDS: Final[dict[int, dict[str, int]]] = {
-    MONTH: {
-        name: number
-        for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
-    },
-    WEEKDAY: {name: number for number, name in enumerate("sun mon tue wed thu fri sat".split())},
+    MONTH: {name: number for number, name in enumerate(MONTHS, start=1)},
+    WEEKDAY: {name: number for number, name in enumerate(WEEKDAYS)},
 }
 
 _VALUE: Final = r"[A-Za-z0-9]+"
