@@ -1,0 +1,347 @@
+"""PURE: from the options of a command to a job, or to a changed one."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipesched.errors import InvalidValue
+from pipesched.jobs.documents import explain
+from pipesched.jobs.model import CronTrigger, IntervalTrigger, Job, JobPolicy, OnceTrigger
+from pipesched.options import PIPELINE_OPTIONS, PipelineConfig
+from pipesched.schedule.model import Progress, Schedule
+from pipesched.schedule.parse import cron, cron_from_parts, interval
+from pipesched.schedule.timetext import format_duration, parse_duration, parse_time
+from pipesched.schedule.zones import load_zone
+
+AnyTrigger = CronTrigger | IntervalTrigger | OnceTrigger
+POLICY_OPTIONS: Final = tuple(JobPolicy.model_fields)
+UNSETTABLE: Final = ("description", "tag", "timezone", *POLICY_OPTIONS, *PIPELINE_OPTIONS)
+"""What `edit --unset` takes away, as options are spelled in Python."""
+_Model = TypeVar("_Model", bound=BaseModel)
+_UNITS: Final = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerOptions:
+    """The trigger options of all `add-*` commands as given, still text; None: not given."""
+
+    expression: str | None = None
+    hour: str | None = None
+    minute: str | None = None
+    day_of_week: str | None = None
+    days: float | None = None
+    hours: float | None = None
+    minutes: float | None = None
+    seconds: float | None = None
+    every: str | None = None
+    anchor: str | None = None
+    at: str | None = None
+    if_past: str | None = None
+
+    def kinds(self) -> list[str]:
+        """The kinds of trigger that what was given belongs to."""
+        groups = {
+            "cron": (self.expression, self.hour, self.minute, self.day_of_week),
+            "interval": (self.days, self.hours, self.minutes, self.seconds, self.every, self.anchor),
+            "once": (self.at, self.if_past),
+        }
+        return [kind for kind, values in groups.items() if any(value is not None for value in values)]
+
+
+def build_trigger(
+    options: TriggerOptions, *, job_id: str, zone: str, now: datetime, old: AnyTrigger | None = None
+) -> AnyTrigger:
+    """The trigger that `options` give, over `old` where they say only a part of an interval. Raises InvalidValue."""
+    kinds = options.kinds()
+    if len(kinds) != 1:
+        raise InvalidValue(
+            f"options of {' and '.join(kinds)} schedules cannot go together"
+            if kinds
+            else "no schedule is given",
+            hint="give one of: an expression or --hour/--minute/--day-of-week; --every or its parts; --at",
+        )
+    match kinds[0]:
+        case "cron":
+            return _cron(options, job_id=job_id, zone=zone)
+        case "interval":
+            return _interval(options, zone=load_zone(zone), now=now, old=old)
+        case _:
+            return _once(options, zone=load_zone(zone), now=now)
+
+
+def _cron(options: TriggerOptions, *, job_id: str, zone: str) -> CronTrigger:
+    parts = (options.hour, options.minute, options.day_of_week)
+    if options.expression is None:
+        expression = cron_from_parts(*parts)
+    elif any(part is not None for part in parts):
+        raise InvalidValue(
+            "an expression cannot go together with --hour, --minute or --day-of-week", hint="give one of them"
+        )
+    else:
+        expression = options.expression
+    return CronTrigger(expression=cron(expression, zone=zone, job_id=job_id).text)
+
+
+def _interval(
+    options: TriggerOptions, *, zone: tzinfo, now: datetime, old: AnyTrigger | None
+) -> IntervalTrigger:
+    given = {unit: value for unit in _UNITS if (value := getattr(options, unit)) is not None}
+    kept = old if isinstance(old, IntervalTrigger) else None
+    if options.every is not None and given:
+        raise InvalidValue(
+            f"--every cannot go together with --{next(iter(given))}", hint="give the one or the other"
+        )
+    for unit, value in given.items():
+        if not math.isfinite(value) or value < 0:
+            raise InvalidValue(f"--{unit}: {value:g} cannot be used", hint="it must be 0 or more")
+    if options.every is not None:
+        try:
+            seconds = parse_duration(options.every)
+        except InvalidValue as error:
+            raise InvalidValue(f"--every: {error.message}", hint=error.hint) from error
+    elif given:
+        seconds = math.fsum(_UNITS[unit] * value for unit, value in given.items())
+    elif kept is not None:
+        seconds = kept.seconds
+    else:
+        raise InvalidValue(
+            "no interval is given", hint="give --every 90m, or --days, --hours, --minutes, --seconds"
+        )
+    if seconds <= 0:
+        raise InvalidValue("the interval must be over 0", hint="for example --every 30m")
+    if options.anchor is not None:
+        anchor = _time("anchor", options.anchor, zone=zone, now=now)
+    else:
+        anchor = kept.anchor if kept is not None else now
+    interval(seconds, anchor)
+    return IntervalTrigger(seconds=seconds, anchor=anchor)
+
+
+def _once(options: TriggerOptions, *, zone: tzinfo, now: datetime) -> OnceTrigger:
+    if options.if_past not in {None, "run", "refuse"}:
+        raise InvalidValue(f"--if-past: {options.if_past!r} cannot be used", hint="run or refuse")
+    if options.at is None:
+        raise InvalidValue("--if-past goes with --at", hint='for example --at "2027-01-31 09:00"')
+    at = _time("at", options.at, zone=zone, now=now)
+    if at > now:
+        return OnceTrigger(at=at)
+    if options.if_past != "run":
+        raise InvalidValue(
+            f"--at: {at.isoformat()} has passed", hint="give a time to come, or --if-past run to run it now"
+        )
+    return OnceTrigger(at=at, if_past="run")
+
+
+def _time(option: str, text: str, *, zone: tzinfo, now: datetime) -> datetime:
+    """In the job's zone, which is how people read it in the file."""
+    try:
+        return parse_time(text, zone=zone, now=now).astimezone(zone)
+    except InvalidValue as error:
+        raise InvalidValue(f"--{option}: {error.message}", hint=error.hint) from error
+
+
+def build_policy(
+    given: Mapping[str, Any], *, zone: tzinfo, now: datetime, over: Mapping[str, Any] | None = None
+) -> JobPolicy:
+    """The policy of the options in `given` over the values of another. Raises InvalidValue."""
+    values = dict(over or {})
+    for name in POLICY_OPTIONS:
+        if name in given:
+            values[name] = given[name]
+    for name in ("start", "end"):
+        if isinstance(values.get(name), str):
+            values[name] = _time(name, values[name], zone=zone, now=now)
+    for name in ("after", "notify"):
+        if name in values:
+            values[name] = tuple(dict.fromkeys(values[name]))
+    return _checked(JobPolicy, values)
+
+
+def _checked(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, option=True) from error
+
+
+def build_job(
+    job_id: str,
+    trigger: AnyTrigger,
+    given: Mapping[str, Any],
+    config: PipelineConfig,
+    *,
+    zone: str,
+    now: datetime,
+    name: str = "",
+    base_policy: Mapping[str, Any] | None = None,
+) -> Job:
+    """A new job of the job options in `given` (text as on the command line). Raises InvalidValue."""
+    paused = bool(given.get("paused"))
+    policy = build_policy(given, zone=load_zone(zone), now=now, over=base_policy)
+    values = {
+        "id": job_id,
+        "name": name,
+        "description": given.get("description", ""),
+        "tags": tuple(dict.fromkeys(given.get("tag", ()))),
+        "timezone": zone,
+        "trigger": trigger,
+        "policy": policy,
+        "config": config,
+        "enabled": not paused,
+        "created_at": now,
+        "since": now,
+        "paused_at": now if paused else None,
+    }
+    job = _checked(Job, values).rescheduled(now)
+    check_timing(job, now)
+    return job
+
+
+def check_timing(job: Job, now: datetime) -> None:
+    """Refuse options that do not fit the schedule: a job that would never run, a jitter beyond its period.
+
+    Raises InvalidValue.
+    """
+    timed = job.timed()
+    policy = job.policy
+    if policy.catch_up == "none" and job.trigger.type == "once" and job.trigger.if_past == "run":
+        raise InvalidValue("--if-past run and --catch-up none contradict each other", hint="leave one out")
+    if timed.schedule.at_start:
+        return
+    if policy.jitter and policy.jitter >= (period := _shortest_period(timed.schedule, now)):
+        raise InvalidValue(
+            f"--jitter ({format_duration(policy.jitter)}) must be below the schedule's period"
+            f" ({format_duration(period)})",
+            hint="a jitter is a delay of at most this much",
+        )
+    if job.trigger.type == "once" and job.trigger.at <= now:
+        return
+    from pipesched.schedule.tick import upcoming
+
+    if next(upcoming(replace(timed, paused_at=None), Progress(), now), None) is None:
+        window = " between --start and --end" if policy.start is not None else " before --end"
+        raise InvalidValue(
+            f"job {job.id} would never run: {timed.schedule.text} has no fire{window}",
+            hint="look at --start and --end, or pause the job instead",
+        )
+
+
+def _shortest_period(schedule: Schedule, now: datetime) -> float:
+    """Seconds between the nearest two of the next fires."""
+    times: list[datetime] = []
+    at = now
+    while len(times) < 8 and (found := schedule.next(at)) is not None:
+        at = found.at
+        times.append(at)
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    return min(gaps, default=schedule.period(now).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What `edit` was given. `given`: job options; `unset`: names as in UNSETTABLE."""
+
+    given: Mapping[str, Any]
+    config: PipelineConfig
+    trigger: TriggerOptions
+    unset: Collection[str] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.given or self.config.set_values() or self.trigger.kinds() or self.unset)
+
+
+def unset_names(words: Collection[str], *, given: Collection[str]) -> list[str]:
+    """The options that `--unset` names, with or without dashes. Raises InvalidValue."""
+    names = []
+    for word in words:
+        name = word.strip().removeprefix("--").replace("-", "_")
+        name = {"tags": "tag", "no_paused": "paused"}.get(name, name)
+        if name not in UNSETTABLE:
+            near = difflib.get_close_matches(name, UNSETTABLE, n=1)
+            hint = f"did you mean {near[0].replace('_', '-')}?" if near else "see pipesched edit --help"
+            if name == "paused":
+                hint = "pipesched resume lets it fire again"
+            raise InvalidValue(f"--unset: there is no setting {word!r} to take away", hint=hint)
+        if name in given:
+            raise InvalidValue(
+                f"--{name.replace('_', '-')} is given and unset at once", hint="leave one of them out"
+            )
+        names.append(name)
+    return names
+
+
+def edited(job: Job, edit: Edit, *, default_zone: str, now: datetime) -> Job:
+    """`job` changed as `edit` says; where its schedule changes, slots count from `now`. Raises InvalidValue."""
+    zone = job.timezone
+    if "timezone" in edit.unset:
+        zone = default_zone
+    zone = edit.given.get("timezone", zone)
+    trigger: AnyTrigger = job.trigger
+    if edit.trigger.kinds():
+        trigger = build_trigger(edit.trigger, job_id=job.id, zone=zone, now=now, old=job.trigger)
+    elif trigger.type == "cron" and zone != job.timezone:
+        cron(trigger.expression, zone=zone, job_id=job.id)
+    policy_over = {
+        name: value
+        for name, value in job.policy.model_dump(exclude_unset=True).items()
+        if name not in edit.unset
+    }
+    config = {
+        name: value for name, value in job.config.set_values().items() if name not in edit.unset
+    } | edit.config.set_values()
+    values = {
+        **dict(_fields(job)),
+        "timezone": zone,
+        "trigger": trigger,
+        "policy": build_policy(edit.given, zone=load_zone(zone), now=now, over=policy_over),
+        "config": PipelineConfig.checked(config),
+    }
+    if "description" in edit.unset or "description" in edit.given:
+        values["description"] = edit.given.get("description", "")
+    if "tag" in edit.unset or "tag" in edit.given:
+        values["tags"] = tuple(dict.fromkeys(edit.given.get("tag", ())))
+    changed = _checked(Job, values)
+    if changed.schedule_key != job.schedule_key:
+        changed = changed.rescheduled(now)
+    if timing(changed) != timing(job):
+        check_timing(changed, now)
+    paused = edit.given.get("paused")
+    if paused is True:
+        changed = paused_job(changed, now)
+    elif paused is False:
+        changed = resumed_job(changed, now)
+    return changed
+
+
+def timing(job: Job) -> tuple[object, ...]:
+    """All that decides when the job fires."""
+    policy = job.policy
+    return job.schedule_key, policy.start, policy.end, policy.jitter, policy.catch_up
+
+
+def _fields(job: Job) -> Iterator[tuple[str, Any]]:
+    return ((name, getattr(job, name)) for name in Job.model_fields)
+
+
+def paused_job(job: Job, now: datetime) -> Job:
+    """Paused from `now`; one that is paused already stays paused since then."""
+    if not job.enabled:
+        return job
+    return job.model_copy(update={"enabled": False, "paused_at": now})
+
+
+def resumed_job(job: Job, now: datetime) -> Job:
+    """Firing again, with its slots counted from `now`."""
+    update: dict[str, Any] = {"enabled": True, "paused_at": None}
+    if not job.enabled:
+        update["since"] = now
+    return job.model_copy(update=update)

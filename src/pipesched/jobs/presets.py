@@ -1,0 +1,220 @@
+"""Presets: ready-made jobs in TOML files, those of the package under those of the project."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import pipesched
+from pipesched.errors import DataError, InvalidValue, NotFound
+from pipesched.files import os_error
+from pipesched.jobs.build import (
+    POLICY_OPTIONS,
+    AnyTrigger,
+    TriggerOptions,
+    build_job,
+    build_policy,
+    build_trigger,
+)
+from pipesched.jobs.documents import explain
+from pipesched.jobs.model import Job
+from pipesched.options import PipelineConfig
+from pipesched.schedule.zones import load_zone
+from pipesched.settings import JOB_ID_PATTERN, PRESETS_DIR
+
+JOB_ID: Final = "{job_id}"
+_NAME: Final = re.compile(JOB_ID_PATTERN)
+
+
+class PresetJob(BaseModel):
+    """One job of a preset. `{job_id}` in `id` and `name` stands for the id that the user gives; one trigger key is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"\{job_id\}")
+    name: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    cron: str | None = None
+    every: str | None = None
+    at: str | None = None
+    policy: Mapping[str, Any] = {}
+    config: PipelineConfig = PipelineConfig()
+
+    @model_validator(mode="after")
+    def _one_trigger(self) -> PresetJob:
+        if sum(value is not None for value in (self.cron, self.every, self.at)) != 1:
+            raise ValueError("a job of a preset has one of cron, every, at")
+        return self
+
+    def trigger(self, *, job_id: str, zone: str, now: datetime) -> AnyTrigger:
+        options = TriggerOptions(expression=self.cron, every=self.every, at=self.at)
+        return build_trigger(options, job_id=job_id, zone=zone, now=now)
+
+    @property
+    def schedule_text(self) -> str:
+        if self.every is not None:
+            return f"every {self.every}"
+        return self.cron if self.cron is not None else f"once at {self.at}"
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str
+    timezone: str | None = None
+    jobs: tuple[PresetJob, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset file. `shipped`: it comes with pipesched rather than with the project."""
+
+    name: str
+    path: Path
+    shipped: bool
+    description: str
+    timezone: str | None
+    jobs: tuple[PresetJob, ...]
+
+    def build(
+        self, job_id: str, given: Mapping[str, Any], config: PipelineConfig, *, zone: str, now: datetime
+    ) -> list[Job]:
+        """The preset's jobs under `job_id`, the job options `given` and `config` over the preset's own.
+
+        Raises InvalidValue.
+        """
+        jobs = []
+        for part in self.jobs:
+            own_id = part.id.replace(JOB_ID, job_id)
+            options = dict(given)
+            options.setdefault("description", part.description or self.description)
+            if part.tags:
+                options.setdefault("tag", part.tags)
+            jobs.append(
+                build_job(
+                    own_id,
+                    part.trigger(job_id=own_id, zone=zone, now=now),
+                    options,
+                    PipelineConfig.checked({**part.config.set_values(), **config.set_values()}),
+                    zone=zone,
+                    now=now,
+                    name=part.name.replace(JOB_ID, job_id),
+                    base_policy=part.policy,
+                )
+            )
+        return jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Presets:
+    """Every preset that can be used, by name, and what is wrong with the others."""
+
+    known: Mapping[str, Preset]
+    broken: Mapping[str, DataError]
+
+    def get(self, name: str) -> Preset:
+        """Raises NotFound (preset_not_found), DataError for one that is there and cannot be used."""
+        if name in self.known:
+            return self.known[name]
+        if name in self.broken:
+            raise self.broken[name]
+        near = difflib.get_close_matches(name, self.known, n=1)
+        raise NotFound(
+            f"there is no preset {name!r}",
+            hint=f"did you mean {near[0]}?" if near else "see pipesched presets",
+            code="preset_not_found",
+        )
+
+
+def shipped_folder() -> Path:
+    """In the package where it was installed, beside src/ in a checkout."""
+    package = Path(pipesched.__file__).parent
+    installed = package / PRESETS_DIR
+    return installed if installed.is_dir() else package.parents[1] / PRESETS_DIR
+
+
+def load_presets(project_folder: Path) -> Presets:
+    """The shipped presets with those in `project_folder` over them. Raises NotPermitted or InputOutputError."""
+    known: dict[str, Preset] = {}
+    broken: dict[str, DataError] = {}
+    shipped = shipped_folder()
+    folders = [shipped]
+    if not _same(shipped, project_folder):
+        folders.append(project_folder)
+    for folder in folders:
+        for path in _files(folder):
+            known.pop(path.stem, None)
+            try:
+                known[path.stem] = read_preset(path, shipped=folder is shipped)
+                broken.pop(path.stem, None)
+            except DataError as error:
+                broken[path.stem] = error
+    return Presets(dict(sorted(known.items())), broken)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.exists() and one.exists() and one.samefile(other)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.suffix == ".toml" and _NAME.fullmatch(p.stem))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise os_error("read", folder, error) from error
+
+
+def read_preset(path: Path, *, shipped: bool) -> Preset:
+    """One preset, with every value in it checked. Raises DataError."""
+    try:
+        content = _Content.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", hint="look at its permissions") from error
+    except ValidationError as error:
+        bad = explain(error)
+        raise DataError(f"{path}: {bad.message}", hint=bad.hint) from error
+    except ValueError as error:  # TOML's or UTF-8's
+        raise DataError(
+            f"{path} is no TOML: {error}", hint="see docs/presets.md for what one looks like"
+        ) from error
+    preset = Preset(
+        name=path.stem,
+        path=path,
+        shipped=shipped,
+        description=content.description,
+        timezone=content.timezone,
+        jobs=content.jobs,
+    )
+    _try_out(preset)
+    return preset
+
+
+def _try_out(preset: Preset) -> None:
+    """Whether it makes jobs at all. Raises DataError."""
+    example = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+    try:
+        zone = load_zone(preset.timezone or "UTC")
+        for part in preset.jobs:
+            part.trigger(job_id="example", zone=zone.key, now=example)
+            _known_settings(part.policy)
+            build_policy(part.policy, zone=zone, now=example)
+    except InvalidValue as error:
+        raise DataError(f"{preset.path}: {error.message}", hint=error.hint) from error
+
+
+def _known_settings(policy: Mapping[str, Any]) -> None:
+    for name in policy:
+        if name not in POLICY_OPTIONS:
+            near = difflib.get_close_matches(name, POLICY_OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(POLICY_OPTIONS)}"
+            raise InvalidValue(f"policy.{name}: there is no such setting", hint=hint)
