@@ -30,9 +30,9 @@ class Agenda:
             self._heap = [(at, job) for job, at in self._wake.items()]
             heapq.heapify(self._heap)
 
-    def due(self, now: datetime, *, limit: int) -> list[str]:
-        """Take out at most `limit` jobs whose time has come, the earliest first."""
-        taken: list[str] = []
+    def due(self, now: datetime, *, limit: int) -> list[tuple[str, datetime]]:
+        """Take out at most `limit` jobs whose time has come, with that time, the earliest first."""
+        taken: list[tuple[str, datetime]] = []
         while self._heap and len(taken) < limit:
             wake_at, job_id = self._heap[0]
             if self._wake.get(job_id) != wake_at:
@@ -42,7 +42,7 @@ class Agenda:
                 break
             heapq.heappop(self._heap)
             del self._wake[job_id]
-            taken.append(job_id)
+            taken.append((job_id, wake_at))
         return taken
 
     def next_wake(self) -> datetime | None:

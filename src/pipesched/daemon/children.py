@@ -15,7 +15,8 @@ from typing import Final
 
 from pipesched.daemon.capture import Capture, Sink
 from pipesched.daemon.launch import Command, Exit, Launch, Started, child_environment
-from pipesched.daemon.processes import is_alive, oom_kills, signal_group, signal_run, start_ticks
+from pipesched.daemon.processes import oom_kills, signal_group, signal_run
+from pipesched.runs.process import alive, start_ticks
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +165,7 @@ class Children:
 
     def _ended(self, child: _Child) -> Exit | None:
         if child.popen is None:
-            alive = is_alive(child.process.pid, child.process.started)
-            return None if alive else Exit(child.run_id)
+            return None if alive(child.process.pid, child.process.started) else Exit(child.run_id)
         status = _peek(child.popen)
         if status is None:
             return None

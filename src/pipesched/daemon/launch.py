@@ -42,7 +42,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process of a run: its pid, which leads its process group, and when it started (see processes.start_ticks)."""
+    """The process of a run: its pid, which leads its process group, and when it started (see runs.process.start_ticks)."""
 
     pid: int
     started: int | None

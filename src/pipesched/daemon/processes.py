@@ -1,48 +1,14 @@
-"""Which process is which: a pid with the time it started at, and signals to its group."""
+"""Signals to the processes of runs, and what the kernel says of how they ended."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import subprocess
 from pathlib import Path
 
-
-def start_ticks(pid: int) -> int | None:
-    """When `pid` started (clock ticks since boot, field 22 of /proc/PID/stat); None when there is no such process.
-
-    A zombie counts as gone: it runs no more, whoever is slow to reap it. Without /proc (macOS) the start time of ps(1),
-    in seconds since the epoch.
-    """
-    try:
-        # The command's name, in parentheses, may hold anything, parentheses included.
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return None if Path("/proc/self/stat").exists() else _start_by_ps(pid)
-    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
-
-
-def _start_by_ps(pid: int) -> int | None:
-    from email.utils import mktime_tz, parsedate_tz
-
-    done = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"LC_ALL": "C"},
-    )
-    parsed = parsedate_tz(done.stdout.strip())
-    return None if parsed is None else mktime_tz(parsed)
-
-
-def is_alive(pid: int | None, started: int | None) -> bool:
-    """Whether the process that had `pid` and started then is still there; without a start time, whether any has the pid."""
-    if pid is None or pid <= 0:
-        return False
-    ticks = start_ticks(pid)
-    return ticks is not None and (started is None or ticks == started)
+from pipesched.runs.process import alive
+from pipesched.settings import ENV_RUN_ID
 
 
 def signal_group(pid: int, number: int) -> bool:
@@ -61,7 +27,7 @@ def signal_run(pid: int, started: int | None, number: int) -> bool:
 
     A run by hand in a script shares the script's group, which is not ours to end. False when the process is gone.
     """
-    if not is_alive(pid, started):
+    if not alive(pid, started):
         return False
     with contextlib.suppress(ProcessLookupError):
         if os.getpgid(pid) == pid:
@@ -106,3 +72,17 @@ def _oom_counters() -> list[Path]:
             root, name = root / "memory", "memory.oom_control"
         found += [root / path.lstrip("/") / name, root / name]
     return found
+
+
+def find_run(run_id: str) -> int | None:
+    """The pid of the process group that runs `run_id`, by its environment; None: there is none, or nobody can tell (no /proc).
+
+    A daemon that dies between starting a process and writing its pid down leaves no other trace.
+    """
+    mark = f"{ENV_RUN_ID}={run_id}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            pid = int(folder.name)
+            if mark in (folder / "environ").read_bytes().split(b"\0") and os.getpgid(pid) == pid:
+                return pid
+    return None

@@ -1,0 +1,257 @@
+"""From jobs whose time has come to claimed runs: asks the ledger, decides purely, writes all decisions down at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from pipesched.daemon.admission import Waiting
+from pipesched.daemon.agenda import Agenda
+from pipesched.errors import PipeschedError
+from pipesched.runs.ids import new_run_id
+from pipesched.schedule.model import Decision, Fire, JobPlan, Progress, Skip, TimedJob
+from pipesched.schedule.tick import plan_job
+
+if TYPE_CHECKING:
+    from pipesched.jobs.model import Job
+    from pipesched.runs.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 256
+"""Jobs that are planned in one turn of the loop, so that signals and exits are never kept waiting for long."""
+TROUBLE_SECONDS: Final = 5.0
+"""Until the next try where the ledger could not be used."""
+POISON_SECONDS: Final = 60.0
+POISON_CAP_SECONDS: Final = 3600.0
+DEPENDENCY_SECONDS: Final = 5.0
+"""How soon a job sees that one it waits for was run by hand."""
+SPIN_SECONDS: Final = 1.0
+"""A job that is due again at once, whatever was decided, is looked at again no sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What the daemon has to know of a run's options: the store that it writes to ("": none), and whether it is a dry run."""
+
+    store: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An occurrence that is ours now. `replaces`: runs to be ended first."""
+
+    run: Waiting
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """`more`: further jobs are due already."""
+
+    claims: tuple[Claim, ...] = ()
+    more: bool = False
+
+
+class Planner:
+    """Knows the jobs and when to look at each. `stagger`: seconds over which catching up is spread."""
+
+    def __init__(self, ledger: Ledger, *, settings: Callable[[Job], RunSettings]) -> None:
+        self._ledger = ledger
+        self._settings_of = settings
+        self._agenda = Agenda()
+        self._jobs: dict[str, Job] = {}
+        self._timed: dict[str, TimedJob] = {}
+        self._dependents: dict[str, set[str]] = {}
+        self._settings: dict[str, RunSettings] = {}
+        self._failures: dict[str, int] = {}
+        self._order = count()
+        self._ledger_trouble = ""
+        self.stagger = 0.0
+
+    # The jobs
+
+    def set_jobs(self, jobs: Mapping[str, Job], now: datetime) -> set[str]:
+        """These are the jobs from now on. The ids of those that are new, changed or gone are returned."""
+        changed = {job_id for job_id, job in jobs.items() if self._jobs.get(job_id) != job}
+        gone = self._jobs.keys() - jobs.keys()
+        self._jobs = dict(jobs)
+        self._settings.clear()  # the file's defaults may have changed
+        for job_id in gone:
+            self._agenda.set(job_id, None)
+            self._timed.pop(job_id, None)
+            self._failures.pop(job_id, None)
+        for job_id in changed:
+            self._failures.pop(job_id, None)
+            try:
+                self._timed[job_id] = jobs[job_id].timed()
+            except Exception as error:  # noqa: BLE001  a poison job must not stop the others
+                self._timed.pop(job_id, None)
+                self._agenda.set(job_id, None)
+                log.warning("job %s cannot be scheduled: %s", job_id, error)
+                continue
+            self._agenda.set(job_id, now)
+        self._dependents = {}
+        for job in self._timed.values():
+            for parent in job.policy.after:
+                self._dependents.setdefault(parent, set()).add(job.id)
+        return changed | gone
+
+    def job(self, job_id: str) -> TimedJob | None:
+        return self._timed.get(job_id)
+
+    def settings(self, job_id: str) -> RunSettings:
+        """Where the job's options do not fit together, its run will say so: it writes to no store."""
+        found = self._settings.get(job_id)
+        if found is None:
+            job = self._jobs.get(job_id)
+            try:
+                found = RunSettings("") if job is None else self._settings_of(job)
+            except Exception as error:  # noqa: BLE001  as above
+                log.warning("job %s: %s", job_id, error)
+                found = RunSettings("")
+            self._settings[job_id] = found
+        return found
+
+    # When to look
+
+    def look_at(self, job_id: str, at: datetime) -> None:
+        """Something happened to the job: plan it anew, and those that wait for it."""
+        for each in (job_id, *self._dependents.get(job_id, ())):
+            if each in self._timed:
+                self._agenda.set(each, at)
+
+    def look_at_all(self, at: datetime) -> None:
+        for job_id in self._timed:
+            self._agenda.set(job_id, at)
+
+    def next_wake(self) -> datetime | None:
+        return self._agenda.next_wake()
+
+    # What is due
+
+    def plan(self, horizon: datetime, now: datetime) -> Planned:
+        """Decide about the jobs that are due at `horizon`, and record what was decided; at most BATCH of them.
+
+        `horizon` is `now`, but where a daemon that runs once leaves what comes due while it works.
+        """
+        due = self._agenda.due(horizon, limit=BATCH)
+        jobs = [self._timed[job_id] for job_id, _ in due if job_id in self._timed]
+        if not jobs:
+            return Planned()
+        try:
+            progress = self._ledger.progress(jobs)
+            plans = [(job, plan) for job in jobs if (plan := self._plan(job, progress[job.id], horizon, now))]
+            claims = self._record([(job, plan.decisions) for job, plan in plans], now)
+        except PipeschedError as error:
+            self._say_trouble(error)
+            for job in jobs:
+                self._agenda.set(job.id, now + timedelta(seconds=TROUBLE_SECONDS))
+            return Planned()
+        self._ledger_trouble = ""
+        for job, plan in plans:
+            self._agenda.set(job.id, _wake(job, plan, progress[job.id], now))
+        wake = self._agenda.next_wake()
+        return Planned(tuple(claims), more=wake is not None and wake <= horizon)
+
+    def fire_at_start(self, now: datetime) -> tuple[Claim, ...]:
+        """The jobs that are due because the daemon starts (`@reboot`). Raises what the ledger raises."""
+        jobs = [job for job in self._timed.values() if job.schedule.at_start and job.paused_at is None]
+        progress = self._ledger.progress(jobs)
+        decided: list[tuple[TimedJob, tuple[Decision, ...]]] = []
+        for job in jobs:
+            policy, known = job.policy, progress[job.id]
+            outside = (policy.start and now < policy.start) or (policy.end and now > policy.end)
+            used_up = policy.max_runs is not None and known.claimed >= policy.max_runs
+            if outside or used_up or known.auto_paused_at is not None:
+                continue
+            if known.active:
+                reason = "the run of the last start is not over"
+                decided.append((job, (Skip(job.id, now, now, 1, "skipped", reason),)))
+            else:
+                decided.append((job, (Fire(job.id, now, "schedule", now),)))
+        return tuple(self._record(decided, now))
+
+    def _plan(self, job: TimedJob, progress: Progress, horizon: datetime, now: datetime) -> JobPlan | None:
+        try:
+            plan = plan_job(job, progress, horizon, stagger=self.stagger)
+        except Exception as error:  # a poison job must neither stop the others nor spin
+            failures = self._failures[job.id] = self._failures.get(job.id, 0) + 1
+            wait = min(POISON_SECONDS * 2 ** (failures - 1), POISON_CAP_SECONDS)
+            log.exception("job %s cannot be planned; looked at again in %d s", job.id, wait, exc_info=error)
+            self._agenda.set(job.id, now + timedelta(seconds=wait))
+            return None
+        self._failures.pop(job.id, None)
+        return plan
+
+    def _record(self, decided: Iterable[tuple[TimedJob, tuple[Decision, ...]]], now: datetime) -> list[Claim]:
+        """Write the decisions down, all together, and return what was claimed."""
+        todo = [(job, decisions) for job, decisions in decided if decisions]
+        if not todo:
+            return []
+        claims: list[Claim] = []
+        with self._ledger.batch():
+            for _, decisions in todo:
+                for decision in decisions:
+                    if isinstance(decision, Skip):
+                        self._ledger.record_slots(decision, now)
+                    elif claim := self._claim(decision, now):
+                        claims.append(claim)
+        # Said only now: before the end of the batch nothing has happened.
+        for job, decisions in todo:
+            for decision in decisions:
+                if isinstance(decision, Skip):
+                    log.info(
+                        "job %s: %d x %s, until %s: %s",
+                        job.id, decision.count, decision.status, decision.last.isoformat(), decision.reason,
+                        extra={"job_id": job.id},
+                    )  # fmt: skip
+        return claims
+
+    def _claim(self, fire: Fire, now: datetime) -> Claim | None:
+        settings = self.settings(fire.job_id)
+        run_id = new_run_id(fire.job_id, now)
+        mine = self._ledger.claim(
+            run_id,
+            fire.job_id,
+            scheduled_for=fire.scheduled_for,
+            attempt=fire.attempt,
+            trigger=fire.trigger,
+            count=fire.collapsed,
+            reason=fire.reason,
+            not_before=fire.start_at if fire.start_at > now else None,
+            now=now,
+            dry_run=settings.dry_run,
+        )
+        if not mine:
+            return None
+        run = Waiting(
+            run_id=run_id,
+            job_id=fire.job_id,
+            scheduled_for=fire.scheduled_for,
+            attempt=fire.attempt,
+            not_before=fire.start_at,
+            store=settings.store,
+            order=next(self._order),
+        )
+        return Claim(run, fire.replaces)
+
+    def _say_trouble(self, error: PipeschedError) -> None:
+        if error.message != self._ledger_trouble:
+            log.error("nothing can be claimed: %s. %s", error.message, error.hint)
+        self._ledger_trouble = error.message
+
+
+def _wake(job: TimedJob, plan: JobPlan, progress: Progress, now: datetime) -> datetime | None:
+    wake = plan.wake_at
+    if job.policy.after and progress.waits_for:
+        soon = now + timedelta(seconds=DEPENDENCY_SECONDS)
+        wake = soon if wake is None else min(wake, soon)
+    if wake is not None and wake <= now:
+        wake = now + timedelta(seconds=SPIN_SECONDS)
+    return wake

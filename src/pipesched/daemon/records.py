@@ -1,0 +1,161 @@
+"""What the daemon writes down of runs, in order, and again when the disk would not take it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pipesched.daemon.verdict import Verdict
+from pipesched.errors import PipeschedError
+from pipesched.runs.model import FAILED
+from pipesched.schedule.tick import retry_after
+
+if TYPE_CHECKING:
+    from pipesched.runs.ledger import Ledger
+    from pipesched.schedule.model import TimedJob
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_SECONDS: Final = 5.0
+BUSY_SECONDS: Final = 10.0
+BUSY_CAP_SECONDS: Final = 60.0
+CANNOT_START_EXIT: Final = 74
+"""For the retry policy: a process that could not be started is an input/output error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claimed occurrence: what the ledger's row is about."""
+
+    run_id: str
+    job_id: str
+    scheduled_for: datetime
+    attempt: int
+
+
+class Recorder:
+    """Writes to the ledger. What could not be written is kept and tried again, the oldest first.
+
+    So a full disk delays the record of a run that has ended; it neither loses it nor ends the daemon.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._unwritten: deque[tuple[str, Callable[[], None]]] = deque()
+        self._again_at = 0.0
+
+    @property
+    def unwritten(self) -> int:
+        return len(self._unwritten)
+
+    def later(self, what: str, write: Callable[[], None], *, monotonic: float) -> None:
+        self._unwritten.append((what, write))
+        if len(self._unwritten) == 1:
+            self._again_at = monotonic
+        self.flush(monotonic=monotonic)
+
+    def flush(self, *, monotonic: float) -> None:
+        while self._unwritten and monotonic >= self._again_at:
+            what, write = self._unwritten[0]
+            try:
+                write()
+            except PipeschedError as error:
+                log.error("%s cannot be recorded yet: %s", what, error.message)  # noqa: TRY400  said, not a bug
+                self._again_at = monotonic + TRY_AGAIN_SECONDS
+                return
+            except Exception:
+                log.exception("%s cannot be recorded", what)
+            self._unwritten.popleft()
+
+    def next_try(self) -> float | None:
+        """On the monotonic clock."""
+        return self._again_at if self._unwritten else None
+
+    def ended(
+        self,
+        run: Claimed,
+        verdict: Verdict,
+        *,
+        job: TimedJob | None,
+        documents: Mapping[str, int] | None,
+        now: datetime,
+        monotonic: float,
+        retry_exit_code: int | None = None,
+        then: Callable[[], None],
+    ) -> None:
+        """A run that was started, or should have been, is over; `then`, once it is written down.
+
+        `job` None: it was removed meanwhile, and nothing follows. `retry_exit_code`: for the retry policy, where no process
+        gave one.
+        """
+
+        def write() -> None:
+            retry_at = None
+            if job is not None and verdict.status in FAILED:
+                retry_at = retry_after(
+                    job.policy,
+                    job_id=run.job_id,
+                    scheduled_for=run.scheduled_for,
+                    attempt=run.attempt,
+                    exit_code=verdict.exit_code if retry_exit_code is None else retry_exit_code,
+                    status=verdict.status,
+                    now=now,
+                )
+            self.ledger.finish(
+                run.run_id,
+                status=verdict.status,
+                exit_code=verdict.exit_code,
+                reason=verdict.reason,
+                now=now,
+                documents=documents,
+                retry_at=retry_at,
+            )
+            if retry_at is not None:
+                log.info(
+                    "job %s: attempt %d failed, the next is at %s",
+                    run.job_id,
+                    run.attempt,
+                    retry_at.isoformat(),
+                )
+            elif job is not None and verdict.status in FAILED:
+                self._pause_after_failures(job, now)
+            then()
+
+        self.later(f"the end of run {run.run_id}", write, monotonic=monotonic)
+
+    def _pause_after_failures(self, job: TimedJob, now: datetime) -> None:
+        limit = job.policy.pause_after_failures
+        if limit is None:
+            return
+        progress = self.ledger.progress([job])[job.id]
+        if progress.failures_in_row >= limit and progress.auto_paused_at is None:
+            reason = f"paused after {progress.failures_in_row} failures in a row"
+            self.ledger.auto_pause(job.id, now, reason)
+            log.warning("job %s: %s; mend it, then: pipesched resume %s", job.id, reason, job.id)
+
+    def never_started(
+        self, run: Claimed, reason: str, *, now: datetime, monotonic: float, then: Callable[[], None]
+    ) -> None:
+        """A claimed occurrence that is not to run any more; `then`, once it is written down."""
+
+        def write() -> None:
+            self.ledger.finish(
+                run.run_id, status="skipped", exit_code=None, reason=reason, now=now, documents=None
+            )
+            then()
+
+        self.later(f"that run {run.run_id} is not to start", write, monotonic=monotonic)
+
+    def busy(self, run: Claimed, reason: str, *, count: int, now: datetime, monotonic: float) -> datetime:
+        """The run's store was in use by a process of somebody else's: it waits in the queue again. Until when is returned."""
+        not_before = now + timedelta(seconds=min(BUSY_SECONDS * 2**count, BUSY_CAP_SECONDS))
+
+        def write() -> None:
+            self.ledger.requeue(run.run_id, not_before=not_before, reason=reason)
+
+        self.later(f"that run {run.run_id} waits again", write, monotonic=monotonic)
+        return not_before

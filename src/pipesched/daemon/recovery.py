@@ -1,0 +1,92 @@
+"""At the start: what an earlier daemon left queued or running is taken up again, or recorded as lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipesched.daemon.admission import Waiting
+from pipesched.daemon.launch import Exit, Started
+from pipesched.daemon.planning import Claim
+from pipesched.daemon.processes import find_run
+from pipesched.daemon.scheduler import Scheduler
+from pipesched.daemon.verdict import judge
+from pipesched.runs.process import alive, start_ticks
+
+if TYPE_CHECKING:
+    from pipesched.runs.ledger import Ledger
+    from pipesched.runs.model import Run
+
+log = logging.getLogger(__name__)
+
+
+def recover(
+    ledger: Ledger,
+    scheduler: Scheduler,
+    *,
+    report: Callable[[str], Mapping[str, Any] | None],
+    now: datetime,
+) -> None:
+    """Before the first step. The jobs must be known. Raises what the ledger raises.
+
+    A queued row never started, and starts now. A running one whose process still runs is watched, whoever started it;
+    one whose process is gone ended as its report says, and is lost without one.
+    """
+    lost = {run.run_id for run in ledger.find_lost(alive, now)}
+    for run in ledger.active():
+        if run.trigger == "manual":
+            continue  # the run keeps its row itself; see `forget_dead_manual_runs`
+        waiting = _waiting(run, scheduler)
+        if run.status == "queued":
+            _queue(waiting, run, scheduler)
+        elif run.run_id not in lost:
+            assert run.pid is not None
+            _adopt(waiting, run, Started(run.pid, run.pid_started), scheduler, now)
+        elif run.pid is None and (pid := find_run(run.run_id)) is not None:
+            # The daemon died between the start of the process and the record of its pid.
+            _adopt(waiting, run, Started(pid, start_ticks(pid)), scheduler, now)
+        else:
+            found = report(run.run_id)
+            scheduler.record(waiting, judge(Exit(run.run_id), stop=None, report=found), found)
+
+
+def forget_dead_manual_runs(ledger: Ledger, now: datetime) -> None:
+    """Runs by hand keep their own rows; where one was killed, nobody else says so. They are not tried again."""
+    for run in ledger.find_lost(alive, now):
+        if run.trigger == "manual":
+            reason = "its process ended without a word (killed?)"
+            ledger.finish(run.run_id, status="lost", exit_code=None, reason=reason, now=now, documents=None)
+            log.warning("run %s, started by hand, is lost: %s", run.run_id, reason)
+
+
+def _waiting(run: Run, scheduler: Scheduler) -> Waiting:
+    since = run.not_before or run.queued_at or run.scheduled_for
+    assert since is not None
+    assert run.job_id is not None
+    return Waiting(
+        run_id=run.run_id,
+        job_id=run.job_id,
+        scheduled_for=run.scheduled_for or since,
+        attempt=run.attempt,
+        not_before=since,
+        store=scheduler.planner.settings(run.job_id).store,
+        order=-1,
+    )
+
+
+def _queue(waiting: Waiting, run: Run, scheduler: Scheduler) -> None:
+    job = scheduler.planner.job(waiting.job_id)
+    if job is None or job.paused_at is not None:
+        scheduler.give_up(waiting, "paused" if job else "the job was removed before its run could start")
+        return
+    log.info("job %s: run %s was still waiting, and goes on", waiting.job_id, run.run_id)
+    scheduler.take([Claim(waiting)])
+
+
+def _adopt(waiting: Waiting, run: Run, process: Started, scheduler: Scheduler, now: datetime) -> None:
+    log.info(
+        "job %s: run %s of an earlier daemon still runs (pid %d)", waiting.job_id, run.run_id, process.pid
+    )
+    scheduler.adopt(waiting, process, started_at=run.started_at or now)

@@ -1,0 +1,316 @@
+"""The state machine of the daemon: claimed runs are admitted, started, ended when they must be, judged and recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pipesched.daemon.admission import Occupied, Waiting, admit
+from pipesched.daemon.cancellation import CANCELLED, Cancellations
+from pipesched.daemon.clock import Clock
+from pipesched.daemon.launch import Exit, Launch, Spawner, Started
+from pipesched.daemon.planning import Claim, Planner
+from pipesched.daemon.records import CANNOT_START_EXIT, Claimed, Recorder
+from pipesched.daemon.verdict import Stop, Verdict, document_counts, judge
+from pipesched.errors import PipeschedError
+from pipesched.runs.model import EXECUTED, FAILED
+
+if TYPE_CHECKING:
+    from pipesched.jobs.model import Job
+
+log = logging.getLogger(__name__)
+
+Report = Mapping[str, Any]
+FOREVER: Final = float("inf")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A run whose process lives. `deadline`: when it has run too long, on the monotonic clock. `stop`: why it is being ended."""
+
+    waited: Waiting
+    deadline: float | None = None
+    stop: Stop | None = None
+
+
+class Scheduler:
+    """One `step` at each turn of the loop; `ended` for each process that has ended. Never waits, and starts nothing twice.
+
+    `report`: a run's report by its id, None where it wrote none. `horizon`: leave what comes due later than this (run once).
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        recorder: Recorder,
+        spawner: Spawner,
+        *,
+        clock: Clock,
+        report: Callable[[str], Report | None],
+        cancellations: Cancellations,
+        max_workers: int,
+        horizon: datetime | None = None,
+    ) -> None:
+        self.planner = planner
+        self.recorder = recorder
+        self._spawner = spawner
+        self._clock = clock
+        self._report = report
+        self._cancellations = cancellations
+        self._max_workers = max_workers
+        self._horizon = horizon
+        self._waiting: dict[str, Waiting] = {}
+        self._running: dict[str, _Running] = {}
+        self._next_admission: datetime | None = None
+        self._more_is_due = False
+        self.launching = True
+        self.failures = 0
+
+    # What is known
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is due, waits, runs, or is yet to be written down."""
+        return not (self._running or self._waiting or self._more_is_due or self.recorder.unwritten)
+
+    def _plan_time(self) -> datetime:
+        now = self._clock.now()
+        return now if self._horizon is None else min(now, self._horizon)
+
+    # What happens
+
+    def set_jobs(self, jobs: Mapping[str, Job]) -> None:
+        """The job file says this now. What waits for a job that is gone or paused does not start any more."""
+        changed = self.planner.set_jobs(jobs, self._plan_time())
+        for run in list(self._waiting.values()):
+            job = jobs.get(run.job_id)
+            if job is None:
+                self.give_up(run, "the job was removed before its run could start")
+            elif run.job_id in changed and not job.enabled:
+                self.give_up(run, "paused")
+            else:
+                self._waiting[run.run_id] = replace(run, store=self.planner.settings(run.job_id).store)
+
+    def step(self) -> float:
+        """Do what is to be done now; the seconds until there is more to do, unless something happens before."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        self.recorder.flush(monotonic=monotonic)
+        self._end_overdue(monotonic)
+        self._settle_cancelled()
+        if self.launching:
+            planned = self.planner.plan(self._plan_time(), now)
+            self._more_is_due = planned.more
+            self.take(planned.claims)
+            self._admit(now)
+        return self._pause(now, monotonic)
+
+    def take(self, claims: Iterable[Claim]) -> None:
+        """These occurrences are ours; they start as soon as they may."""
+        for claim in claims:
+            self._waiting[claim.run.run_id] = claim.run
+            for run_id in claim.replaces:
+                self._replace(run_id, claim.run)
+
+    def adopt(self, run: Waiting, process: Started, *, started_at: datetime) -> None:
+        """A run that an earlier daemon started is still alive: watch it, with the time that it has had already."""
+        running = _Running(run)
+        job = self.planner.job(run.job_id)
+        if job is not None and job.policy.timeout is not None:
+            had = (self._clock.now() - started_at).total_seconds()
+            running.deadline = self._clock.monotonic() + max(0.0, job.policy.timeout - had)
+        self._running[run.run_id] = running
+        self._spawner.adopt(run.run_id, process)
+
+    def ended(self, exit_: Exit) -> None:
+        """A run's process has ended, with its group."""
+        running = self._running.pop(exit_.run_id, None)
+        if running is None:
+            return
+        run, stop = running.waited, running.stop
+        if stop is None and self._cancellations.asked(run.run_id):
+            stop = Stop("cancelled", CANCELLED)
+        report = self._read_report(run.run_id)
+        verdict = judge(exit_, stop=stop, report=report)
+        if verdict.busy and stop is None:
+            self._queue_again(run, verdict.reason)
+        else:
+            self.record(run, verdict, report)
+        self._cancellations.settle(run.run_id)
+
+    def record(
+        self, run: Waiting, verdict: Verdict, report: Report | None, *, retry_exit_code: int | None = None
+    ) -> None:
+        """Write down how a run ended, and look at what depends on it."""
+        now = self._clock.now()
+        self.recorder.ended(
+            Claimed(run.run_id, run.job_id, run.scheduled_for, run.attempt),
+            verdict,
+            job=self.planner.job(run.job_id),
+            documents=document_counts(report) if verdict.status in EXECUTED else None,
+            now=now,
+            monotonic=self._clock.monotonic(),
+            retry_exit_code=retry_exit_code,
+            then=lambda: self.planner.look_at(run.job_id, self._plan_time()),
+        )
+        self.failures += verdict.status in FAILED
+        log.log(
+            logging.INFO if verdict.status in EXECUTED else logging.WARNING,
+            "job %s: run %s %s%s",
+            run.job_id, run.run_id, verdict.status, f": {verdict.reason}" if verdict.reason else "",
+            extra={"job_id": run.job_id, "run_id": run.run_id},
+        )  # fmt: skip
+
+    def clock_went_back(self, by: timedelta) -> None:
+        """What was to start in a moment still is."""
+        for run in self._waiting.values():
+            self._waiting[run.run_id] = replace(run, not_before=run.not_before - by)
+
+    # Ending
+
+    def stop_all(self, reason: str) -> None:
+        """TERM to all that runs, KILL later."""
+        for run_id, running in self._running.items():
+            running.stop = running.stop or Stop("drained", reason)
+            self._spawner.stop(run_id)
+
+    def kill_all(self, reason: str) -> None:
+        for run_id, running in self._running.items():
+            running.stop = running.stop or Stop("drained", reason)
+            self._spawner.kill(run_id)
+
+    def _end_overdue(self, monotonic: float) -> None:
+        for run_id, running in self._running.items():
+            if running.deadline is not None and monotonic >= running.deadline and running.stop is None:
+                job = self.planner.job(running.waited.job_id)
+                limit = "" if job is None or job.policy.timeout is None else f" of {job.policy.timeout:g} s"
+                running.stop = Stop("timeout", f"ran longer than its timeout{limit}")
+                self._spawner.stop(run_id)
+
+    def _replace(self, run_id: str, by: Waiting) -> None:
+        reason = f"replaced by the run for {by.scheduled_for.isoformat()}"
+        if waiting := self._waiting.get(run_id):
+            self.give_up(waiting, reason)
+        elif (running := self._running.get(run_id)) and running.stop is None:
+            running.stop = Stop("replaced", reason)
+            self._spawner.stop(run_id)
+
+    def _settle_cancelled(self) -> None:
+        for run_id in self._cancellations.pending():
+            if run_id in self._waiting:
+                self.give_up(self._waiting[run_id], CANCELLED)
+                self._cancellations.settle(run_id)
+            elif (running := self._running.get(run_id)) and running.stop is None:
+                running.stop = Stop("cancelled", CANCELLED)
+                self._spawner.stop(run_id)
+
+    def give_up(self, run: Waiting, reason: str) -> None:
+        """A claimed run that waits does not start any more, and is recorded as skipped."""
+        self._waiting.pop(run.run_id, None)
+        self.recorder.never_started(
+            Claimed(run.run_id, run.job_id, run.scheduled_for, run.attempt),
+            reason,
+            now=self._clock.now(),
+            monotonic=self._clock.monotonic(),
+            then=lambda: self.planner.look_at(run.job_id, self._plan_time()),
+        )
+        log.info("job %s: run %s does not start: %s", run.job_id, run.run_id, reason)
+
+    def _queue_again(self, run: Waiting, reason: str) -> None:
+        not_before = self.recorder.busy(
+            Claimed(run.run_id, run.job_id, run.scheduled_for, run.attempt),
+            reason,
+            count=run.busy_count,
+            now=self._clock.now(),
+            monotonic=self._clock.monotonic(),
+        )
+        self._waiting[run.run_id] = replace(run, not_before=not_before, busy_count=run.busy_count + 1)
+        log.info("job %s: run %s waits again: %s", run.job_id, run.run_id, reason)
+
+    # Starting
+
+    def _admit(self, now: datetime) -> None:
+        self._next_admission = None
+        if not self._waiting:
+            return
+        occupied = [
+            Occupied(each.waited.run_id, each.waited.job_id, each.waited.store)
+            for each in self._running.values()
+        ]
+        admission = admit(self._waiting.values(), occupied, limit=self._max_workers, now=now)
+        self._next_admission = admission.next_at
+        for run in admission.start:
+            self._start(run)
+
+    def _start(self, run: Waiting) -> None:
+        """From here on the run counts as started, whatever happens: it is never started twice."""
+        try:
+            self.recorder.ledger.started(run.run_id, pid=None, pid_started=None, now=self._clock.now())
+        except PipeschedError as error:
+            log.error("run %s cannot start yet: %s", run.run_id, error.message)  # noqa: TRY400  no traceback needed
+            later = self._clock.now() + timedelta(seconds=5)
+            self._waiting[run.run_id] = replace(run, not_before=later)
+            return
+        del self._waiting[run.run_id]
+        try:
+            process = self._spawner.launch(Launch(run.run_id, run.job_id, run.scheduled_for, run.attempt))
+        except Exception as error:  # too many files or processes, no memory, or a poison job
+            known = isinstance(error, OSError)
+            log.warning("run %s cannot be started: %s", run.run_id, error, exc_info=None if known else error)
+            verdict = Verdict("failed", None, f"its process could not be started: {error}")
+            self.record(run, verdict, None, retry_exit_code=CANNOT_START_EXIT)
+            return
+        running = self._running[run.run_id] = _Running(run)
+        job = self.planner.job(run.job_id)
+        if job is not None and job.policy.timeout is not None:
+            running.deadline = self._clock.monotonic() + job.policy.timeout
+        now = self._clock.now()
+
+        def note_process() -> None:
+            self.recorder.ledger.started(run.run_id, pid=process.pid, pid_started=process.started, now=now)
+
+        self.recorder.later(f"the start of run {run.run_id}", note_process, monotonic=self._clock.monotonic())
+        log.info(
+            "job %s: run %s started, attempt %d, %.0f ms after it was due (pid %d)",
+            run.job_id, run.run_id, run.attempt, (now - run.scheduled_for).total_seconds() * 1000, process.pid,
+            extra={"job_id": run.job_id, "run_id": run.run_id},
+        )  # fmt: skip
+
+    def _read_report(self, run_id: str) -> Report | None:
+        try:
+            return self._report(run_id)
+        except Exception:  # a report that cannot be read is no reason to lose the run's end
+            log.warning("the report of run %s cannot be read", run_id, exc_info=True)
+            return None
+
+    def _pause(self, now: datetime, monotonic: float) -> float:
+        waits = [FOREVER]
+        if self.launching:
+            if self._more_is_due:
+                return 0.0
+            waits += [
+                (at - now).total_seconds()
+                for at in (self._next_wake(), self._next_admission)
+                if at is not None
+            ]
+        waits += [
+            each.deadline - monotonic for each in self._running.values() if each.deadline and not each.stop
+        ]
+        again = self.recorder.next_try()
+        if again is not None:
+            waits.append(again - monotonic)
+        return max(0.0, min(waits))
+
+    def _next_wake(self) -> datetime | None:
+        wake = self.planner.next_wake()
+        return None if wake is None or (self._horizon is not None and wake > self._horizon) else wake
