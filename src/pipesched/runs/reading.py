@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -79,9 +80,7 @@ def of_other_boots(db: sqlite3.Connection, boot: str | None) -> set[str]:
 
 
 def summaries(db: sqlite3.Connection, job_ids: Collection[str] | None) -> dict[str, JobSummary]:
-    running: dict[str, list[Run]] = {}
-    for each in active(db):
-        running.setdefault(each.job_id or "", []).append(each)
+    running = _active_by_job(db)
     rows = {row["job_id"]: row for row in _job_rows(db, job_ids)}
     wanted = [seq for row in rows.values() for seq in (row["last_run"], row["last_sync"]) if seq is not None]
     by_seq = _runs_by_seq(db, wanted)
@@ -111,18 +110,42 @@ def _summary(row: sqlite3.Row, by_seq: dict[int, Run], running: tuple[Run, ...])
     )
 
 
-def progress(db: sqlite3.Connection, jobs: Iterable[TimedJob]) -> dict[str, Progress]:
-    """What plan_job has to know; a job that the ledger never met has done nothing."""
-    jobs = list(jobs)
-    running: dict[str, list[Run]] = {}
-    for each in active(db):
-        running.setdefault(each.job_id or "", []).append(each)
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A job whose creation the ledger has not noted. `successor`: an earlier job of this id was removed."""
+
+    job_id: str
+    at: int
+    successor: bool
+
+
+def progress(db: sqlite3.Connection, jobs: Sequence[TimedJob]) -> tuple[dict[str, Progress], list[Created]]:
+    """What plan_job has to know, and what is to be noted; a job that the ledger never met has done nothing."""
+    running = _active_by_job(db)
     names = {job.id for job in jobs}.union(*(job.policy.after for job in jobs))
     rows = {row["job_id"]: row for row in _job_rows(db, names)}
-    return {job.id: _progress(job, rows, running.get(job.id, ())) for job in jobs}
+    created = [
+        Created(job.id, micros(job.created_at), rows[job.id]["created_at"] is not None)
+        for job in jobs
+        if job.created_at and job.id in rows and rows[job.id]["created_at"] != micros(job.created_at)
+    ]
+    successors = {each.job_id for each in created if each.successor}
+    answer = {
+        job.id: _progress(job, rows, running.get(job.id, ()), successor=job.id in successors) for job in jobs
+    }
+    return answer, created
 
 
-def _progress(job: TimedJob, rows: dict[str, sqlite3.Row], running: Sequence[Run]) -> Progress:
+def _active_by_job(db: sqlite3.Connection) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for each in active(db):
+        found.setdefault(each.job_id or "", []).append(each)
+    return found
+
+
+def _progress(
+    job: TimedJob, rows: dict[str, sqlite3.Row], running: Sequence[Run], *, successor: bool
+) -> Progress:
     row = rows.get(job.id)
     ran = row["ran_event"] if row else 0
     waits_for = tuple(
@@ -133,7 +156,7 @@ def _progress(job: TimedJob, rows: dict[str, sqlite3.Row], running: Sequence[Run
     if row is None:
         return Progress(active=active_ids, queued=queued, waits_for=waits_for)
     handled = moment(row["handled"])
-    if is_successor(row, job):
+    if successor:
         return Progress(handled=handled, active=active_ids, queued=queued, waits_for=waits_for)
     retry = None
     if row["retry_slot"] is not None:
@@ -148,19 +171,6 @@ def _progress(job: TimedJob, rows: dict[str, sqlite3.Row], running: Sequence[Run
         auto_paused_at=moment(row["auto_paused_at"]),
         waits_for=waits_for,
     )
-
-
-def is_successor(row: sqlite3.Row, job: TimedJob) -> bool:
-    """Whether the row tells of an earlier job of the same id, which was removed."""
-    return (
-        job.created_at is not None
-        and row["created_at"] is not None
-        and row["created_at"] != micros(job.created_at)
-    )
-
-
-def job_rows(db: sqlite3.Connection, jobs: Iterable[TimedJob]) -> dict[str, sqlite3.Row]:
-    return {row["job_id"]: row for row in _job_rows(db, {job.id for job in jobs})}
 
 
 def counters(db: sqlite3.Connection) -> Counters:
