@@ -9,15 +9,17 @@ from pathlib import Path
 from pipesched.options import is_server
 from pipesched.pipeline.model import VectorStore
 from pipesched.pipeline.stores.probe import Probe, probe
+from pipesched.pipeline.stores.sweep import sweep
 
-__all__ = ["Probe", "lock_path", "open_store", "probe"]
+__all__ = ["Probe", "lock_path", "open_store", "probe", "sweep"]
 
 
 def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
     """Open the store at `storage_path` (a folder or http(s)://host:port).
 
     `create=False`: a folder without a store is an error and stays as it is. Raises NotFound (collection_not_found),
-    ServiceUnavailable (a server that does not answer), InputOutputError or DataError (a damaged folder).
+    ServiceUnavailable (a server that does not answer), CannotCreate, NotPermitted, InputOutputError, or DataError
+    (code store_damaged).
     """
     from pipesched.pipeline.stores.chroma import ChromaStore
 

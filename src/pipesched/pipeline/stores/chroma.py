@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from pipesched.errors import DataError, InputOutputError, NotFound, PipeschedError, ServiceUnavailable
+from pipesched.errors import InvalidValue, NotFound, ServiceUnavailable
 from pipesched.options import is_server
 from pipesched.pipeline.model import METADATA_KEYS, CollectionInfo, Hit, Metadata, Record
+from pipesched.pipeline.stores.sweep import sweep
+from pipesched.pipeline.stores.vendor_errors import translated
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from pipesched.pipeline.model import Vector
 
+__all__ = ["ChromaStore", "sweep"]
+
 BATCH = 500
 """Rows a call: the fastest measured (notes: 500 rows/s at 1,024 dimensions; more a call is slower), far below the 5,461 allowed."""
+
+_REQUEST_SECONDS = 120.0
+_CONNECT_SECONDS = 10.0
 
 PAGE = 5_000
 """Rows a page when reading everything; above 32,766 SQLite runs out of variables."""
@@ -38,23 +43,30 @@ class ChromaStore:
     @classmethod
     def open(cls, storage_path: str, *, create: bool) -> Self:
         if is_server(storage_path):
-            with _translated(storage_path):
+            with translated(storage_path):
                 return cls(_server(storage_path), storage_path)
+        try:
+            storage_path.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidValue(
+                f"--storage-path {storage_path!r} is not UTF-8, which Chroma needs", hint="rename that folder"
+            ) from error
         folder = Path(storage_path)
-        if not create and not (folder / "chroma.sqlite3").exists():
-            raise NotFound(
-                f"there is no vector store in {folder}",
-                hint="index something first: pipesched run",
-                code="collection_not_found",
-            )
-        with _translated(storage_path):
+        with translated(storage_path):
+            # An empty file is what a crash at the very start leaves; to open it would fill it.
+            if not create and not ((file := folder / "chroma.sqlite3").exists() and file.stat().st_size):
+                raise NotFound(
+                    f"there is no vector store in {folder}",
+                    hint="index something first: pipesched run",
+                    code="collection_not_found",
+                )
             import chromadb
 
             folder.mkdir(parents=True, exist_ok=True)
             return cls(chromadb.PersistentClient(path=os.fspath(folder), settings=_settings()), storage_path)
 
     def collections(self) -> list[CollectionInfo]:
-        with _translated(self._where):
+        with translated(self._where):
             found = []
             offset = 0
             while page := self._client.list_collections(limit=1000, offset=offset):
@@ -65,14 +77,14 @@ class ChromaStore:
     def find(self, name: str) -> CollectionInfo | None:
         from chromadb.errors import NotFoundError
 
-        with _translated(self._where):
+        with translated(self._where):
             try:
                 return _info(self._client.get_collection(name, embedding_function=None))
             except NotFoundError:
                 return None
 
     def create(self, name: str, metadata: Mapping[str, str | int | float | bool]) -> CollectionInfo:
-        with _translated(self._where):
+        with translated(self._where):
             return _info(
                 self._client.create_collection(
                     name,
@@ -92,7 +104,7 @@ class ChromaStore:
             collection.modify(name=new)
 
     def drop(self, name: str) -> None:
-        with _translated(self._where):
+        with self._collection(name):
             self._client.delete_collection(name)
 
     def ids(self, name: str) -> set[str]:
@@ -103,12 +115,13 @@ class ChromaStore:
             return found
 
     def get(self, name: str, ids: Sequence[str], *, vectors: bool = False) -> list[Record]:
+        wanted = list(dict.fromkeys(ids))
         found: dict[str, Record] = {}
         with self._collection(name) as collection:
-            for start in range(0, len(ids), BATCH):
-                page = collection.get(ids=list(ids[start : start + BATCH]), include=_include(vectors=vectors))
+            for start in range(0, len(wanted), BATCH):
+                page = collection.get(ids=wanted[start : start + BATCH], include=_include(vectors=vectors))
                 found.update((record.id, record) for record in _records(page, vectors=vectors))
-        return [found[wanted] for wanted in ids if wanted in found]
+        return [found[row] for row in wanted if row in found]
 
     def pages(self, name: str, *, vectors: bool = False) -> Iterator[list[Record]]:
         with self._collection(name) as collection:
@@ -124,33 +137,39 @@ class ChromaStore:
                 yield page
 
     def upsert(self, name: str, records: Sequence[Record]) -> None:
+        last = list({record.id: record for record in records}.values())
+        vectors = [_required(record) for record in last]
         with self._collection(name) as collection:
-            for start in range(0, len(records), BATCH):
-                batch = records[start : start + BATCH]
+            for start in range(0, len(last), BATCH):
+                batch = last[start : start + BATCH]
                 collection.upsert(
                     ids=[record.id for record in batch],
-                    embeddings=[_required(record) for record in batch],  # type: ignore[arg-type]  # a list of arrays is taken
+                    embeddings=vectors[start : start + BATCH],  # type: ignore[arg-type]  # a list of arrays is taken
                     documents=[record.text for record in batch],
                     metadatas=[_whole(record.metadata) for record in batch],
                 )
 
     def update_metadata(self, name: str, changes: Sequence[tuple[str, Metadata]]) -> None:
+        last = list(dict(changes).items())
         with self._collection(name) as collection:
-            for start in range(0, len(changes), BATCH):
-                batch = changes[start : start + BATCH]
+            for start in range(0, len(last), BATCH):
+                batch = last[start : start + BATCH]
                 collection.update(
                     ids=[row for row, _ in batch], metadatas=[_whole(metadata) for _, metadata in batch]
                 )
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
+        gone = list(dict.fromkeys(ids))
         with self._collection(name) as collection:
-            for start in range(0, len(ids), BATCH):
-                collection.delete(ids=list(ids[start : start + BATCH]))
+            for start in range(0, len(gone), BATCH):
+                collection.delete(ids=gone[start : start + BATCH])
 
     def query(
         self, name: str, vector: Vector, *, limit: int, where: Mapping[str, str | int | float | bool]
     ) -> list[Hit]:
         with self._collection(name) as collection:
+            if limit < 1:
+                return []
             found: Any = collection.query(
                 query_embeddings=[vector],  # type: ignore[arg-type]  # a list of arrays is taken
                 n_results=limit,
@@ -176,7 +195,7 @@ class ChromaStore:
     def _collection(self, name: str) -> Iterator[Collection]:
         from chromadb.errors import NotFoundError
 
-        with _translated(self._where):
+        with translated(self._where):
             try:
                 collection = self._client.get_collection(name, embedding_function=None)
             except NotFoundError as error:
@@ -188,20 +207,37 @@ class ChromaStore:
             yield collection
 
 
-def _settings() -> Any:
+def _settings(**given: Any) -> Any:
+    """Chroma's settings without the `.env` file of the current folder, which belongs to somebody else."""
     from chromadb.config import Settings
 
-    return Settings(anonymized_telemetry=False)
+    return Settings(_env_file=None, anonymized_telemetry=False, **given)  # type: ignore[call-arg]  # pydantic-settings takes it
 
 
 def _server(url: str) -> ClientAPI:
+    """The client of a server that answers; Chroma's own waits for ever for one that does not."""
     import chromadb
+    import httpx
 
+    from pipesched.pipeline.stores.server import answers
+
+    if problem := answers(url):
+        raise ServiceUnavailable(
+            f"the Chroma server {url}: {problem}", hint="is it up? chroma run --path db/vector_store"
+        )
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return chromadb.HttpClient(
-        host=parts.hostname or "", port=port, ssl=parts.scheme == "https", settings=_settings()
+    host = parts.hostname or ""
+    client = chromadb.HttpClient(
+        host=host,
+        port=port,
+        ssl=parts.scheme == "https",
+        settings=_settings(chroma_server_host=host, chroma_server_http_port=port),
     )
+    session = getattr(getattr(client, "_server", None), "_session", None)
+    if isinstance(session, httpx.Client):
+        session.timeout = httpx.Timeout(_REQUEST_SECONDS, connect=_CONNECT_SECONDS)
+    return client
 
 
 def _info(collection: Collection) -> CollectionInfo:
@@ -254,90 +290,3 @@ def _where(where: Mapping[str, str | int | float | bool]) -> Any:
     if not conditions:
         return None
     return conditions[0] if len(conditions) == 1 else {"$and": conditions}
-
-
-@contextlib.contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """Chroma's errors, and those of its HTTP client, as ours."""
-    try:
-        yield
-    except PipeschedError:
-        raise
-    except OSError as error:
-        raise InputOutputError(f"the vector store {where}: {error}", hint="check the disk: df -h") from error
-    except sqlite3.Error as error:
-        raise _damaged(where, error) from error
-    except Exception as error:
-        if not _is_vendor(error):
-            raise
-        raise _vendor(where, error) from error
-
-
-def _is_vendor(error: Exception) -> bool:
-    module = type(error).__module__.partition(".")[0]
-    return module in {
-        "chromadb",
-        "chromadb_rust_bindings",
-        "httpx",
-        "httpcore",
-        "builtins",
-    } and not isinstance(error, (TypeError, KeyError, AttributeError, AssertionError))
-
-
-def _vendor(where: str, error: Exception) -> PipeschedError:
-    from chromadb.errors import InvalidArgumentError, InvalidDimensionException
-
-    message = str(error).strip() or type(error).__name__
-    if is_server(where):
-        return ServiceUnavailable(
-            f"the Chroma server {where}: {message}", hint="is it up? chroma run --path db/vector_store"
-        )
-    if isinstance(error, InvalidArgumentError | InvalidDimensionException):
-        return DataError(
-            f"the vector store {where} refused: {message}", hint="pipesched rebuild builds a new collection"
-        )
-    if "disk" in message and "full" in message:
-        return InputOutputError(f"the vector store {where}: {message}", hint="free some space: df -h")
-    return _damaged(where, error)
-
-
-def _damaged(where: str, error: Exception) -> DataError:
-    return DataError(
-        f"the vector store {where} is damaged: {error}",
-        hint="pipesched rebuild makes it anew from the embedding cache",
-        code="store_damaged",
-    )
-
-
-def sweep(storage_path: str) -> list[Path]:
-    """Remove the index folders that Chroma leaves behind after a drop; returns them.
-
-    Only folders with a UUID for a name that chroma.sqlite3 no longer names as a segment. The caller holds the store's
-    lock and has Chroma closed.
-    """
-    import shutil
-
-    folder = Path(storage_path)
-    file = folder / "chroma.sqlite3"
-    if is_server(storage_path) or not file.exists():
-        return []
-    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5.0)
-    try:
-        named = {row[0] for row in connection.execute("SELECT id FROM segments")}
-    except sqlite3.Error:
-        return []
-    finally:
-        connection.close()
-    removed = []
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.is_symlink() and entry.name not in named and _is_uuid(entry.name):
-            shutil.rmtree(entry)
-            removed.append(entry)
-    return removed
-
-
-def _is_uuid(name: str) -> bool:
-    try:
-        return str(uuid.UUID(name)) == name
-    except ValueError:
-        return False

@@ -7,11 +7,9 @@ this in a process that has the store open, because closing our handle would drop
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-import urllib.error
-import urllib.request
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -20,8 +18,6 @@ from pipesched.options import is_server
 
 _KNOWN_SCHEMA = {"sysdb": 10, "metadb": 6, "embeddings_queue": 2}
 """The highest migration of each kind in chromadb 1.5; a store beyond it is looked at through Chroma itself."""
-
-_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +32,22 @@ class Probe:
 def probe(storage_path: str) -> dict[str, Probe] | None:
     """Every collection by name; {} where there is no store; None where it cannot be told this way."""
     if is_server(storage_path):
-        return _probe_server(storage_path)
+        from pipesched.pipeline.stores.server import probe_server  # urllib costs 25 ms
+
+        return probe_server(storage_path)
     file = Path(storage_path) / "chroma.sqlite3"
     try:
-        if not file.exists():
+        if not file.exists() or not file.stat().st_size:
             return {}
-        connection = sqlite3.connect(f"file:{quote(os.fspath(file))}?mode=ro", uri=True, timeout=2.0)
+        with closing(connect_read_only(file)) as connection:
+            return _read(connection)
     except (OSError, sqlite3.Error):
         return None
-    try:
-        return _read(connection)
-    except sqlite3.Error:
-        return None
-    finally:
-        connection.close()
+
+
+def connect_read_only(file: Path) -> sqlite3.Connection:
+    """A connection that can change nothing; close it before Chroma opens the file in this process."""
+    return sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True, timeout=2.0)
 
 
 def _read(connection: sqlite3.Connection) -> dict[str, Probe] | None:
@@ -61,28 +59,12 @@ def _read(connection: sqlite3.Connection) -> dict[str, Probe] | None:
         SELECT c.name, c.id,
                (SELECT count(*) FROM embeddings e WHERE e.segment_id = s.id),
                (SELECT m.seq_id FROM max_seq_id m WHERE m.segment_id = s.id)
-        FROM collections c JOIN segments s ON s.collection = c.id AND s.scope = 'METADATA'
+        FROM collections c
+        JOIN databases d ON d.id = c.database_id AND d.name = 'default_database' AND d.tenant_id = 'default_tenant'
+        JOIN segments s ON s.collection = c.id AND s.scope = 'METADATA'
         """
     ).fetchall()
     return {
         name: Probe(uuid=uuid, count=count, writes=writes if isinstance(writes, int) else 0)
         for name, uuid, count, writes in rows
     }
-
-
-def _probe_server(url: str) -> dict[str, Probe] | None:
-    base = f"{url}/api/v2/tenants/default_tenant/databases/default_database/collections"
-    try:
-        collections = _get_json(f"{base}?limit=1000")
-        found: dict[str, Probe] = {}
-        for entry in collections if isinstance(collections, list) else []:
-            count = _get_json(f"{base}/{entry['id']}/count")
-            found[entry["name"]] = Probe(uuid=entry["id"], count=int(str(count)), writes=-1)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found
-
-
-def _get_json(url: str) -> object:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310  http(s) was checked by options
-        return json.load(response)
