@@ -27,13 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who asked for the run. `claimed`: a scheduler gave the run id and keeps the ledger row. `rebuild`: see pipeline.run."""
+    """Who asked for the run. `claimed`: a scheduler gave the run id, and may keep the ledger row. `rebuild`: see pipeline.run."""
 
     run_id: str
     job_id: str | None
     scheduled_for: str | None
     claimed: bool
     rebuild: bool = False
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +175,38 @@ def _write(
 def _ledger(
     app: App, request: Request, options: PipelineOptions, started: datetime, *, recorded: bool
 ) -> Iterator[Ledger | None]:
-    """The ledger with a row for a run by hand; None where a scheduler keeps the row, or nothing is recorded."""
-    if request.claimed or not recorded:
+    """The ledger with a row for this run; None where a scheduler keeps the row, or nothing is recorded."""
+    if not recorded or (request.claimed and _kept_by_scheduler(app, request)):
         yield None
         return
+    from pipesched.runs import process
     from pipesched.runs.ledger import Ledger
 
+    scheduled_for = request.scheduled_for
     with Ledger.open(app.paths.ledger, create=True) as ledger:
+        for gone in ledger.find_lost(process.alive, started):
+            if gone.trigger == "manual":  # nobody waits for it; a claimed one is its scheduler's to judge
+                ledger.finish(gone.run_id, status="lost", reason=process.GONE, now=started)
         ledger.begin_manual(
-            request.run_id, request.job_id, now=started, pid=os.getpid(), dry_run=options.dry_run
+            request.run_id,
+            request.job_id,
+            now=started,
+            pid=os.getpid(),
+            dry_run=options.dry_run,
+            scheduled_for=datetime.fromisoformat(scheduled_for) if scheduled_for else None,
+            attempt=request.attempt,
         )
         yield ledger
+
+
+def _kept_by_scheduler(app: App, request: Request) -> bool:
+    """Whether the ledger has the row already, as our daemon's does; another scheduler only chose the id."""
+    from pipesched.runs.ledger import Ledger
+    from pipesched.runs.model import ACTIVE
+
+    with Ledger.open(app.paths.ledger, create=False) as ledger:
+        run = ledger.run(request.run_id)
+    return run is not None and run.status in ACTIVE
 
 
 @dataclass

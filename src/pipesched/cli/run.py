@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipesched.cli.app import App
 from pipesched.cli.options import PipelineFlags
-from pipesched.settings import JOB_ID_PATTERN, SCHEMA_VERSION
+from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pipesched.cli.execution import Executed
@@ -19,7 +18,6 @@ Wait = Annotated[
     str | None,
     typer.Option("--wait", metavar="DURATION", help="Wait this long for a busy store [not at all]."),
 ]
-log = logging.getLogger(__name__)
 
 JobId = Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="Take this job's options.")]
 
@@ -51,12 +49,12 @@ def run(
     from pipesched.cli.resolution import run_options
 
     options = run_options(app, job_id, pipeline)
-    log.debug("attempt %d of job %s", attempt, job_id)
     request = Request(
         run_id=_checked_run_id(run_id) if run_id else _new_run_id(app, job_id),
         job_id=job_id,
         scheduled_for=parse_scheduled_for(scheduled_for),
         claimed=run_id is not None,
+        attempt=attempt,
     )
     _run(app, request, options, wait, execute)
 
@@ -153,13 +151,6 @@ def _new_run_id(app: App, job_id: str | None) -> str:
 
 
 def _checked_run_id(run_id: str) -> str:
-    """A run id becomes part of a file name. Raises InvalidValue."""
-    import re
+    from pipesched.runs.ids import check_run_id
 
-    from pipesched.errors import InvalidValue
-
-    if not re.fullmatch(JOB_ID_PATTERN.replace("63", "127"), run_id):
-        raise InvalidValue(
-            f"--run-id: {run_id!r} cannot be used", hint="letters, digits, dots, dashes, underscores"
-        )
-    return run_id
+    return check_run_id(run_id)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import Final
+
+GONE: Final = "its process is gone, and left no word of how it ended"
+"""The reason of a lost run."""
 
 
 def start_ticks(pid: int) -> int | None:
