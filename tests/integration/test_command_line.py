@@ -1,0 +1,239 @@
+"""The installed command as a shell starts it: parsing, errors, streams, locales, signals."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pipesched import __version__
+from pipesched.cli.registry import COMMANDS
+from support.command import PIPESCHED, Result, clean_environment, pipesched
+
+DESCRIPTION = "Grüße, 漢字 🎉 \x1b[31mred\x1b[0m"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with one job, whose description is hard to print."""
+    added = pipesched("add-cron", "nightly", "0 2 * * *", "--description", DESCRIPTION, cwd=tmp_path)
+    assert added.code == 0, added.err
+    return tmp_path
+
+
+def on_a_terminal(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Exit status and what a terminal of 40 columns is sent."""
+    ours, theirs = pty.openpty()
+    environment = clean_environment({"TERM": "xterm-256color", "COLUMNS": "40", **(env or {})})
+    with subprocess.Popen(
+        [PIPESCHED, *arguments], cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        sent = b""
+        try:
+            while part := os.read(ours, 65536):
+                sent += part
+        except OSError:  # Linux: the other side was closed
+            pass
+        finally:
+            os.close(ours)
+    return process.returncode, sent.decode()
+
+
+def test_version(tmp_path: Path) -> None:
+    assert pipesched("--version", cwd=tmp_path) == Result(0, f"pipesched {__version__}\n", "")
+    for arguments in (("--version", "--json"), ("--json", "--version")):
+        assert pipesched(*arguments, cwd=tmp_path).json == {"schema_version": 1, "version": __version__}
+
+
+def test_help_names_every_command_and_goes_to_stdout(tmp_path: Path) -> None:
+    for flag in ("--help", "-h"):
+        done = pipesched(flag, cwd=tmp_path)
+        assert (done.code, done.err) == (0, "")
+        assert [name for name in COMMANDS if f"  {name} " not in done.out] == []
+
+
+def test_no_command_is_a_mistake_that_shows_the_help_on_stderr(tmp_path: Path) -> None:
+    done = pipesched(cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert "Usage: pipesched" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["lst"], "there is no command 'lst'; did you mean list?", "see pipesched --help"),
+        (["run", "--chunksize", "4"], "--chunk-size", "see pipesched run --help"),
+        (["run", "--chunk-size"], "requires an argument", "see pipesched run --help"),
+        (["run", "--chunk-size", "many"], "chunk", "see pipesched run --help"),
+        (["run", "a", "b"], "unexpected extra argument", "see pipesched run --help"),
+        (["search"], "QUERY", "see pipesched search --help"),
+        (["list", "--file", "x"], "--file comes before the command", "pipesched --file ... list"),
+        (["--log-level", "LOUD", "list"], "--log-level: there is no level 'LOUD'", "one of DEBUG"),
+        (["--log-format", "xml", "list"], "--log-format: 'xml'", "use text or json"),
+        (["--file", "", "list"], "--file: an empty path", "leave the option out"),
+        (["--nope"], "--nope", "see pipesched --help"),
+    ],
+)
+def test_a_mistake_on_the_command_line_exits_2_with_a_hint_as_text_and_as_json(
+    tmp_path: Path, arguments: list[str], message: str, hint: str
+) -> None:
+    text = pipesched(*arguments, cwd=tmp_path)
+    assert (text.code, text.out) == (2, "")
+    first, second = text.err.splitlines()
+    assert first.startswith("error: ")
+    assert message.lower() in first.lower()
+    assert second.startswith(f"hint: {hint}")
+    told = pipesched(*arguments, "--json", cwd=tmp_path)
+    if arguments[-1] == "--chunk-size":
+        return  # --json is then the option's value
+    assert (told.code, told.err) == (2, "")
+    assert told.json["schema_version"] == 1
+    assert told.json["error"]["code"] in {"usage", "invalid_value"}
+    assert {"code", "message", "hint"} == set(told.json["error"])
+
+
+def test_nothing_was_created_by_mistakes_and_questions(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["list"], ["lst"], ["run", "--nope"], ["show", "x"]):
+        pipesched(*arguments, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("streams", ["stdout", "both"])
+def test_a_reader_that_left_gets_no_traceback(project: Path, streams: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [PIPESCHED, "list"],
+        cwd=project,
+        env=clean_environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE if streams == "stdout" else writer,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert not done.stderr
+
+
+def test_closed_streams_hurt_nobody_and_no_file_takes_their_place(tmp_path: Path) -> None:
+    script = f"exec {PIPESCHED} init <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=clean_environment(), check=False)
+    assert done.returncode == 0
+    assert len(json.loads((tmp_path / "schedules.json").read_text())["jobs"]) == 3
+    assert (
+        subprocess.run(["sh", "-c", script], cwd=tmp_path, env=clean_environment(), check=False).returncode
+        == 73
+    )
+
+
+@pytest.mark.parametrize(
+    "locale", [{"LANG": "C"}, {"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}], ids=str
+)
+def test_a_poor_locale_costs_no_traceback_and_no_data(project: Path, locale: dict[str, str]) -> None:
+    shown = pipesched("show", "nightly", cwd=project, env=locale)
+    assert shown.code == 0, shown.err
+    assert "\x1b" not in shown.out
+    told = pipesched("show", "nightly", "--json", cwd=project, env=locale)
+    assert told.json["job"]["description"] == DESCRIPTION
+
+
+def test_a_pipe_gets_no_escape_sequences_and_a_narrow_terminal_no_overlong_lines(project: Path) -> None:
+    assert "\x1b" not in pipesched("list", cwd=project, env={"FORCE_COLOR": "1"}).out
+    code, sent = on_a_terminal("list", cwd=project)
+    assert code == 0
+    assert "\x1b[" in sent
+    code, plain = on_a_terminal("list", cwd=project, env={"NO_COLOR": "1"})
+    assert code == 0
+    assert "\x1b" not in plain
+    assert "\x1b" not in on_a_terminal("--no-color", "list", cwd=project)[1]
+    assert max(len(line) for line in plain.splitlines()) <= 40
+
+
+def test_help_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    done = pipesched("--help", cwd=tmp_path, env={"COLUMNS": "40"})
+    assert done.code == 0
+    assert [name for name in COMMANDS if name not in done.out] == []
+
+
+def test_ctrl_c_ends_quietly_with_130(project: Path) -> None:
+    # Reading a FIFO that nobody writes to is a command that takes forever.
+    os.mkfifo(project / "fifo")
+    code = (
+        "import sys; from pipesched.cli import main; from pathlib import Path;"
+        "main.level_name = lambda flag: (print('ready', file=sys.stderr, flush=True), Path('fifo').read_text())[1];"
+        "sys.argv[1:] = ['list', '--json']; main.main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    assert err == ""
+
+
+def test_a_current_folder_that_is_gone_is_told_and_no_traceback(tmp_path: Path) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && exec {PIPESCHED} list --json"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 74, done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "io_error"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bug_is_loud_and_still_json(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pipesched.cli.main import main; sys.modules['pipesched.cli.listing'] = None;"
+        "sys.argv[1:] = ['list', '--json']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "internal"
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["list", "--json"], ["nonsense", "--json"], ["health"], ["run", "--json"]]
+)
+def test_the_token_is_never_echoed(project: Path, arguments: list[str]) -> None:
+    secret = "hunter2-very-secret"
+    done = pipesched("--log-level", "DEBUG", *arguments, cwd=project, env={"PIPESCHED_HTTP_TOKEN": secret})
+    assert secret not in done.out + done.err
+    for path in project.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes()
+
+
+def test_log_lines_are_json_when_asked_for(project: Path) -> None:
+    done = pipesched(
+        "--log-level", "debug", "--log-format", "json", "run", "--data-dir", "nowhere", cwd=project
+    )
+    assert done.code == 2
+    lines = [line for line in done.err.splitlines() if line.startswith("{")]
+    assert all({"time", "level", "logger", "message"} <= set(json.loads(line)) for line in lines)
