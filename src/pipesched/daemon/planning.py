@@ -14,7 +14,7 @@ from pipesched.daemon.agenda import Agenda
 from pipesched.errors import PipeschedError
 from pipesched.runs.ids import new_run_id
 from pipesched.schedule.model import Decision, Fire, JobPlan, Progress, Skip, TimedJob
-from pipesched.schedule.tick import plan_job
+from pipesched.schedule.tick import plan_job, plan_start
 
 if TYPE_CHECKING:
     from pipesched.jobs.model import Job
@@ -28,8 +28,10 @@ TROUBLE_SECONDS: Final = 5.0
 """Until the next try where the ledger could not be used."""
 POISON_SECONDS: Final = 60.0
 POISON_CAP_SECONDS: Final = 3600.0
-DEPENDENCY_SECONDS: Final = 5.0
-"""How soon a job sees that one it waits for was run by hand."""
+BY_HAND_SECONDS: Final = 5.0
+"""How soon a job sees that a run by hand, which nobody tells the daemon of, is what it waits for."""
+STAGGER_SECONDS: Final = 0.25
+STAGGER_CAP_SECONDS: Final = 60.0
 SPIN_SECONDS: Final = 1.0
 """A job that is due again at once, whatever was decided, is looked at again no sooner."""
 
@@ -59,9 +61,18 @@ class Planned:
 
 
 class Planner:
-    """Knows the jobs and when to look at each. `stagger`: seconds over which catching up is spread."""
+    """Knows the jobs and when to look at each.
 
-    def __init__(self, ledger: Ledger, *, settings: Callable[[Job], RunSettings]) -> None:
+    `stagger`: seconds between the starts of runs that are late, so that the end of a downtime is no stampede.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        settings: Callable[[Job], RunSettings],
+        stagger: float = STAGGER_SECONDS,
+    ) -> None:
         self._ledger = ledger
         self._settings_of = settings
         self._agenda = Agenda()
@@ -72,7 +83,8 @@ class Planner:
         self._failures: dict[str, int] = {}
         self._order = count()
         self._ledger_trouble = ""
-        self.stagger = 0.0
+        self._stagger_step = stagger
+        self._stagger = 0.0
 
     # The jobs
 
@@ -157,29 +169,21 @@ class Planner:
         for job, plan in plans:
             self._agenda.set(job.id, _wake(job, plan, progress[job.id], now))
         wake = self._agenda.next_wake()
-        return Planned(tuple(claims), more=wake is not None and wake <= horizon)
+        more = wake is not None and wake <= horizon
+        if not more:
+            self._stagger = 0.0
+        return Planned(tuple(claims), more)
 
     def fire_at_start(self, now: datetime) -> tuple[Claim, ...]:
         """The jobs that are due because the daemon starts (`@reboot`). Raises what the ledger raises."""
-        jobs = [job for job in self._timed.values() if job.schedule.at_start and job.paused_at is None]
+        jobs = [job for job in self._timed.values() if job.schedule.at_start]
         progress = self._ledger.progress(jobs)
-        decided: list[tuple[TimedJob, tuple[Decision, ...]]] = []
-        for job in jobs:
-            policy, known = job.policy, progress[job.id]
-            outside = (policy.start and now < policy.start) or (policy.end and now > policy.end)
-            used_up = policy.max_runs is not None and known.claimed >= policy.max_runs
-            if outside or used_up or known.auto_paused_at is not None:
-                continue
-            if known.active:
-                reason = "the run of the last start is not over"
-                decided.append((job, (Skip(job.id, now, now, 1, "skipped", reason),)))
-            else:
-                decided.append((job, (Fire(job.id, now, "schedule", now),)))
+        decided = [(job, plan_start(job, progress[job.id], now).decisions) for job in jobs]
         return tuple(self._record(decided, now))
 
     def _plan(self, job: TimedJob, progress: Progress, horizon: datetime, now: datetime) -> JobPlan | None:
         try:
-            plan = plan_job(job, progress, horizon, stagger=self.stagger)
+            plan = plan_job(job, progress, horizon, stagger=self._stagger)
         except Exception as error:  # a poison job must neither stop the others nor spin
             failures = self._failures[job.id] = self._failures.get(job.id, 0) + 1
             wait = min(POISON_SECONDS * 2 ** (failures - 1), POISON_CAP_SECONDS)
@@ -187,6 +191,10 @@ class Planner:
             self._agenda.set(job.id, now + timedelta(seconds=wait))
             return None
         self._failures.pop(job.id, None)
+        if any(
+            isinstance(each, Fire) and each.trigger in {"catch_up", "dependency"} for each in plan.decisions
+        ):
+            self._stagger = min(self._stagger + self._stagger_step, STAGGER_CAP_SECONDS)
         return plan
 
     def _record(self, decided: Iterable[tuple[TimedJob, tuple[Decision, ...]]], now: datetime) -> list[Claim]:
@@ -249,8 +257,8 @@ class Planner:
 
 def _wake(job: TimedJob, plan: JobPlan, progress: Progress, now: datetime) -> datetime | None:
     wake = plan.wake_at
-    if job.policy.after and progress.waits_for:
-        soon = now + timedelta(seconds=DEPENDENCY_SECONDS)
+    if (job.policy.after and progress.waits_for) or (progress.retry and progress.active):
+        soon = now + timedelta(seconds=BY_HAND_SECONDS)
         wake = soon if wake is None else min(wake, soon)
     if wake is not None and wake <= now:
         wake = now + timedelta(seconds=SPIN_SECONDS)

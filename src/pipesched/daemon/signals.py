@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import socket
 from collections import deque
@@ -41,6 +42,10 @@ class Signals:
 
     def fileno(self) -> int:
         return self._reader.fileno()
+
+    def wait(self, seconds: float) -> None:
+        """Until a signal comes, or so long. For who has no selector of its own."""
+        select.select([self._reader], [], [], seconds)
 
     def take(self) -> list[int]:
         """The signals that came since the last call, oldest first."""

@@ -1,0 +1,68 @@
+"""`daemon`: the scheduler, in the foreground."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from pipesched.cli.app import App
+from pipesched.errors import InvalidValue
+from pipesched.settings import HTTP_ADDRESS, MAX_WORKERS
+
+
+def daemon(
+    app: App,
+    http: Annotated[
+        str,
+        typer.Option(
+            "--http", metavar="HOST:PORT", help="Where the status endpoint listens; port 0 picks one."
+        ),
+    ] = HTTP_ADDRESS,
+    no_http: Annotated[bool, typer.Option("--no-http", help="No status endpoint.")] = False,
+    max_workers: Annotated[
+        int, typer.Option("--max-workers", metavar="N", help="Runs at one time.")
+    ] = MAX_WORKERS,
+    drain_timeout: Annotated[
+        str,
+        typer.Option("--drain-timeout", metavar="DURATION", help="How long runs may go on after SIGTERM."),
+    ] = "60s",
+    once: Annotated[bool, typer.Option("--once", help="Fire what is due, wait for it, exit.")] = False,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another daemon runs, then take over.")
+    ] = False,
+) -> None:
+    """Run the scheduler in the foreground: fire what is due, follow the job file, serve the status endpoint.
+
+    SIGTERM and SIGINT start nothing more and give runs --drain-timeout to end; a second one ends them at once. SIGHUP reads
+    the job file again. Exit: 0 ended by a signal, all runs over; with --once 1 when a run failed; 65 a damaged job file,
+    75 another daemon runs on this state folder, 78 no job file.
+
+    Example: pipesched daemon --http 127.0.0.1:8765 --max-workers 2
+    """
+    from pipesched.cli.logs import at_least_info
+    from pipesched.daemon.launch import pipesched_command
+    from pipesched.daemon.service import Options, serve
+    from pipesched.schedule.timetext import parse_duration
+
+    if max_workers < 1:
+        raise InvalidValue(f"--max-workers: {max_workers} is not 1 or more", hint="use 1 or more")
+    options = Options(
+        http=None if no_http else http,
+        max_workers=max_workers,
+        drain_seconds=parse_duration(drain_timeout, allow_zero=True),
+        once=once,
+        standby=standby,
+    )
+    at_least_info(app.log_level or os.environ.get("LOG_LEVEL"))
+    status = serve(
+        app.paths,
+        options,
+        environ=os.environ,
+        command=pipesched_command(app.paths, log_level=app.log_level, log_format=app.log_format),
+    )
+    if app.json:
+        app.out.document({"exit_status": status})
+    if status:
+        raise typer.Exit(status)
