@@ -7,18 +7,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pipesched.http.messages import Response, document
 from pipesched.http.source import Source
 
 if TYPE_CHECKING:
+    from pipesched.runs.ledger import Ledger
     from pipesched.views.health import Health
     from pipesched.views.snapshot import Snapshot
 
 FRESH_SECONDS: Final = 1.0
 SHARE: Final = 5.0
 """What took long to make is kept that many times as long, so that the endpoint takes a fifth of a core at most."""
+
+RECENT_RUNS: Final = 20
+LAST_ERRORS: Final = 5
+LISTED_REPORTS: Final = 8
 
 T = TypeVar("T")
 
@@ -82,11 +87,10 @@ class Documents:
         return document(reports.read_report(self._source.paths.output_dir, name))
 
     def _take(self) -> Snapshot:
-        from pipesched.runs.ledger import Ledger
         from pipesched.views.snapshot import take
 
         source = self._source
-        with Ledger.open(source.paths.ledger, create=False) as ledger:
+        with self._ledger() as ledger:
             return take(
                 now=source.now(),
                 paths=source.paths,
@@ -96,3 +100,71 @@ class Documents:
                 ledger=ledger,
                 fires=self._fires,
             )
+
+    def _ledger(self) -> Ledger:
+        from pipesched.runs.ledger import Ledger
+
+        return Ledger.open(self._source.paths.ledger, create=False)
+
+    def _check(self) -> Health:
+        from pipesched.views.health import health
+        from pipesched.views.vitals import health_facts
+
+        snapshot = self._snapshot.get()
+        with self._ledger() as ledger:
+            return health(health_facts(snapshot, ledger=ledger, environment=self._source.environment))
+
+    def _health_document(self) -> Response:
+        found = self._health.get()
+        failing = found.status == "fail"
+        return document(found.as_json(), HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK)
+
+    def _status(self) -> Response:
+        from pipesched.views.status import status_document
+
+        return document(status_document(self._snapshot.get()))
+
+    def _jobs(self) -> Response:
+        from pipesched.views.jobs import job_document
+
+        snapshot = self._snapshot.get()
+        jobs = [
+            job_document(
+                view.job,
+                job_file=snapshot.job_file,
+                environment=self._source.environment,
+                home=snapshot.paths.home,
+                summary=view.summary,
+                progress=view.progress,
+                now=snapshot.now,
+            )
+            for view in snapshot.jobs.values()
+        ]
+        return document({"jobs": jobs})
+
+    def _metrics(self) -> Response:
+        from pipesched.http.metrics import Scrape, metrics
+
+        health = self._health.get().status
+        with self._ledger() as ledger:
+            totals = ledger.totals()
+        return metrics(Scrape(self._snapshot.get(), totals, health))
+
+    def _page(self) -> Response:
+        from pipesched.http.page import PageFacts, page
+        from pipesched.runs import reports
+        from pipesched.runs.model import FAILED
+
+        health = self._health.get()
+        with self._ledger() as ledger:
+            recent = ledger.history(None, None, None, RECENT_RUNS)
+            errors = ledger.history(None, FAILED, None, LAST_ERRORS)
+        return page(
+            PageFacts(
+                snapshot=self._snapshot.get(),
+                health=health,
+                recent=recent,
+                errors=errors,
+                reports=reports.list_reports(self._source.paths.output_dir, LISTED_REPORTS),
+            )
+        )

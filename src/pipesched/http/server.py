@@ -121,7 +121,10 @@ class StatusServer:
 
 def failed() -> Response:
     return error_document(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this could not be answered", hint="see the daemon's log"
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "this could not be answered",
+        hint="see the daemon's log",
     )
 
 

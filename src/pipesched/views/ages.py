@@ -15,7 +15,11 @@ def span(duration: timedelta | float) -> str:
             whole, rest = divmod(seconds, size)
             if smaller is None or unit == "min" or rest < smaller[0]:
                 return f"{whole} {unit}"
-            return f"{whole} {unit} {rest // smaller[0]:02} {smaller[1]}" if unit == "h" else f"{whole} {unit} {rest // smaller[0]} {smaller[1]}"
+            return (
+                f"{whole} {unit} {rest // smaller[0]:02} {smaller[1]}"
+                if unit == "h"
+                else f"{whole} {unit} {rest // smaller[0]} {smaller[1]}"
+            )
     return "0 s"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -76,7 +76,7 @@ class JobFacts:
 
     `synced_at`: when its newest success ended (partial ones included; of a job that only ever does dry runs: any); None:
     never. `unmet`: the first OVERDUE_SLOTS occurrences since that success, oldest first; none for a job that is up to date.
-    `once`: it has one occurrence. `last`: its newest finished run. `recent`: whether each of its last 20 was executed.
+    `once`: it has one occurrence. `last`: its newest finished run. `success_rate` is over its last `rated` finished runs.
     `running_since`: of its oldest running run.
     """
 
@@ -85,7 +85,8 @@ class JobFacts:
     unmet: tuple[datetime, ...] = ()
     once: bool = False
     last: Run | None = None
-    recent: tuple[bool, ...] = ()
+    success_rate: float | None = None
+    rated: int = 0
     failures_in_row: int = 0
     running_since: datetime | None = None
     auto_paused_at: datetime | None = None
@@ -119,7 +120,6 @@ class HealthFacts:
     paused: int = 0
     disks: tuple[DiskFacts, ...] = ()
     no_scheduler: bool = False
-    extra: dict[str, Check] = field(default_factory=dict)
 
 
 def health(facts: HealthFacts) -> Health:
@@ -129,8 +129,8 @@ def health(facts: HealthFacts) -> Health:
         checks["loop"] = check_loop(facts.scheduler, facts.now)
     if facts.disks:
         checks["disk"] = check_disk(facts.disks)
-    checks.update(facts.extra)
-    checks.update(check_jobs(facts))
+    if facts.job_file_error is None or facts.enabled:
+        checks.update(check_jobs(facts))
     return Health(checks)
 
 
@@ -163,7 +163,8 @@ def check_scheduler(facts: HealthFacts) -> Check:
     if facts.no_scheduler:
         return Check("pass", "not asked for (--no-scheduler)")
     if not facts.enabled:
-        return Check("pass", "not running, and no job needs it")
+        unknown = facts.job_file_error is not None
+        return Check("pass", "not running" if unknown else "not running, and no job needs it")
     seen = f"; last seen {ago(scheduler.last_tick, facts.now)}" if scheduler.last_tick else ""
     return Check(
         "fail",
@@ -193,7 +194,9 @@ def check_disk(disks: Sequence[DiskFacts]) -> Check:
         if disk.free < DISK_FAIL_BYTES:
             found.append(
                 Check(
-                    "fail", f"disk nearly full: {room}", f"free some space: df -h {disk.path}; pipesched prune"
+                    "fail",
+                    f"disk nearly full: {room}",
+                    f"free some space: df -h {disk.path}; pipesched prune",
                 )
             )
         elif disk.free < DISK_WARN_BYTES and disk.free < DISK_WARN_SHARE * disk.total:
@@ -256,9 +259,9 @@ def check_failures(job: JobFacts) -> Check | None:
     hint = f"pipesched logs {job.job_id}"
     if job.failures_in_row >= FAILURES_IN_ROW:
         return Check("fail", f"{job.failures_in_row} failures in a row{_why(job)}", hint)
-    failed = job.recent.count(False)
-    if len(job.recent) >= RATE_RUNS and 1 - failed / len(job.recent) < RATE:
-        return Check("fail", f"{failed} of the last {len(job.recent)} runs failed{_why(job)}", hint)
+    if job.success_rate is not None and job.rated >= RATE_RUNS and job.success_rate < RATE:
+        failed = round(job.rated * (1 - job.success_rate))
+        return Check("fail", f"{failed} of the last {job.rated} runs failed{_why(job)}", hint)
     if job.last is None:
         return None
     if job.last.status in FAILED:

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from pipesched.runs.model import Run
     from pipesched.views.snapshot import JobView, Snapshot
 
-DOCUMENTS: Final = "total_documents"
-CHUNKS: Final = "total_chunks"
+_HELD: Final = ("new", "modified", "renamed", "unchanged")
 
 
 def status_document(snapshot: Snapshot) -> dict[str, Any]:
@@ -82,3 +81,28 @@ def freshness(view: JobView, now: datetime) -> dict[str, Any]:
         "chunks": counts[1],
         "failures_in_row": view.summary.failures_in_row,
     }
+
+
+def sync_counts(view: JobView) -> tuple[int | None, int | None]:
+    """How many documents and chunks the collection held after the job's last sync, as far as that was counted."""
+    counts = view.summary.documents
+    if not counts:
+        return None, None
+    return sum(counts.get(outcome, 0) for outcome in _HELD), counts.get("chunks")
+
+
+def _running(run: Run, now: datetime) -> dict[str, Any]:
+    since = run.started_at or run.queued_at
+    return {
+        "run_id": run.run_id,
+        "job_id": run.job_id,
+        "status": run.status,
+        "trigger": run.trigger,
+        "scheduled_for": _text(run.scheduled_for),
+        "started_at": _text(run.started_at),
+        "duration_seconds": None if since is None else round(max(0.0, (now - since).total_seconds()), 3),
+    }
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).isoformat()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run
+from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run, RunState
 from pipesched.settings import Paths
 from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger
     from pipesched.views.snapshot import JobView, Snapshot
 
-_FINISHED = tuple(sorted(EXECUTED | FAILED | {"interrupted"}))
+RATED_RUNS: Final = 20
+"""How many finished runs the ledger's success rates look at."""
+_FINISHED: Final[frozenset[RunState]] = EXECUTED | FAILED | {"interrupted"}
 
 
 def health_facts(
@@ -63,7 +65,7 @@ def job_facts(view: JobView, ledger: Ledger, now: datetime, *, dry: bool) -> Job
     if dry:
         success = last if last is not None and last.status in EXECUTED else None
         if success is None and last is not None:
-            success = next(iter(ledger.history(view.job.id, tuple(EXECUTED), None, 1)), None)
+            success = next(iter(ledger.history(view.job.id, EXECUTED, None, 1)), None)
     synced_at = None if success is None else success.finished_at
     running = [run.started_at for run in summary.active if run.started_at is not None]
     return JobFacts(
@@ -72,7 +74,8 @@ def job_facts(view: JobView, ledger: Ledger, now: datetime, *, dry: bool) -> Job
         unmet=unmet(view, synced_at, now),
         once=view.job.kind == "once",
         last=last,
-        recent=summary.recent,
+        success_rate=summary.success_rate,
+        rated=min(RATED_RUNS, sum(summary.totals.get(state, 0) for state in EXECUTED | FAILED)),
         failures_in_row=summary.failures_in_row,
         running_since=min(running, default=None),
         auto_paused_at=summary.auto_paused_at,

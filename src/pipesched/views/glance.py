@@ -1,0 +1,98 @@
+"""The status in words: a few lines and a row a job, for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipesched.schedule.zones import load_zone
+from pipesched.views.ages import ago, span, took
+from pipesched.views.snapshot import JobView, Snapshot
+from pipesched.views.status import is_active, next_fires, sync_counts
+
+COLUMNS: Final = ("job", "state", "next", "last run", "fresh", "documents", "chunks")
+SHOWN_ROWS: Final = 40
+"""On a terminal; a pipe gets all."""
+_NEXT: Final = 3
+
+
+def lines(snapshot: Snapshot) -> list[str]:
+    """The scheduler, the counters, the last error, what runs, what is next."""
+    facts, counters, now = snapshot.facts, snapshot.counters, snapshot.now
+    if facts.running:
+        said = [
+            "running",
+            f"pid {facts.pid}" if facts.pid is not None else "",
+            f"up {span(now - facts.started_at)}" if facts.started_at is not None else "",
+            facts.http or "",
+        ]
+        scheduler = ", ".join(part for part in said if part)
+    else:
+        seen = f" (last seen {ago(facts.last_tick, now)})" if facts.last_tick is not None else ""
+        scheduler = f"not running{seen}; start it with pipesched daemon"
+    active = sum(is_active(view) for view in snapshot.jobs.values())
+    rate = (
+        ""
+        if counters.success_rate is None
+        else f"; {counters.success_rate:.0%} of the last 20 runs succeeded"
+    )
+    ended = f"{counters.executed} done, {counters.failed} failed"
+    never = f"{counters.missed} missed, {counters.skipped} skipped"
+    found = [
+        f"scheduler: {scheduler}",
+        f"jobs:      {active} active of {len(snapshot.jobs)}",
+        f"runs:      {ended}, {never}{rate}",
+    ]
+    if counters.last_execution is not None:
+        found.append(f"last run:  {ago(counters.last_execution, now)}")
+    if counters.last_error:
+        found.append(f"error:     {' '.join(counters.last_error.split())}")
+    for run in snapshot.active:
+        since = run.started_at or run.queued_at
+        lasting = "" if since is None else f" for {span(now - since)}"
+        found.append(f"{run.status + ':':<10} {run.job_id or 'by hand'}{lasting} ({run.run_id})")
+    found += [f"next:      {view.job.id} {_due(view, snapshot)}" for view in next_fires(snapshot, _NEXT)]
+    found += [
+        f"problem:   {problem.job_id + ': ' if problem.job_id else ''}{problem.message}"
+        for problem in snapshot.job_file.problems
+    ]
+    return found
+
+
+def _due(view: JobView, snapshot: Snapshot) -> str:
+    if view.next is None:
+        return ""
+    local = view.next.at.astimezone(load_zone(view.job.timezone))
+    days = (local.date() - snapshot.now.astimezone(local.tzinfo).date()).days
+    shown = f"{local:%H:%M %Z}" if days == 0 else f"{local:%a %Y-%m-%d %H:%M %Z}"
+    return f"{ago(view.next.at, snapshot.now)} ({shown})"
+
+
+def job_rows(snapshot: Snapshot, *, full: bool) -> tuple[list[tuple[str, ...]], int]:
+    """A row of COLUMNS for each job, soonest first, and how many were left out."""
+    far = snapshot.now.max.replace(tzinfo=snapshot.now.tzinfo)
+    ranked = sorted(
+        snapshot.jobs.values(), key=lambda view: (far if view.next is None else view.next.at, view.job.id)
+    )
+    shown = ranked if full else ranked[:SHOWN_ROWS]
+    return [_row(view, snapshot) for view in shown], len(ranked) - len(shown)
+
+
+def _row(view: JobView, snapshot: Snapshot) -> tuple[str, ...]:
+    now = snapshot.now
+    last, sync = view.summary.last_run, view.summary.last_sync
+    result = ""
+    if last is not None:
+        began = "" if last.started_at is None else f" {ago(last.started_at, now)}"
+        duration = took(last.duration_seconds)
+        result = f"{last.status}{began}" + (f", took {duration}" if duration else "")
+    synced = None if sync is None else sync.finished_at
+    documents, chunks = sync_counts(view)
+    return (
+        view.job.id,
+        view.state,
+        _due(view, snapshot) or "-",
+        result or "-",
+        "-" if synced is None else f"{span(now - synced)} old",
+        "-" if documents is None else str(documents),
+        "-" if chunks is None else str(chunks),
+    )
