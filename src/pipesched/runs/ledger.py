@@ -43,7 +43,8 @@ class Ledger(Connection):
         with self._write() as db:
             if db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
                 raise InvalidValue(
-                    f"there is a run {run_id} already", hint=f"choose another --run-id; this one: pipesched report {run_id}"
+                    f"there is a run {run_id} already",
+                    hint=f"choose another --run-id; this one: pipesched report {run_id}",
                 )
             db.execute(
                 "INSERT INTO runs (run_id, job_id, status, cause, scheduled_for, attempt, at, queued_at, started_at, pid,"

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pipesched import files
-from pipesched.errors import CannotCreate, DataError, NotFound
+from pipesched.errors import CannotCreate, DataError, InputOutputError, NotFound, NotPermitted
 from pipesched.report import RunReport
 from pipesched.runs.ids import time_prefix
 from pipesched.settings import SCHEMA_VERSION
@@ -22,6 +22,23 @@ from pipesched.settings import SCHEMA_VERSION
 CI_SUMMARY: Final = "ci_summary.json"
 _TIME: Final = r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z"
 _NAME: Final = re.compile(rf"report-(?:(?P<own>{_TIME}-.+)|(?P<time>{_TIME})_(?P<given>.+))\.json")
+_SHAPE: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "run_id": str,
+    "job_id": (str, type(None)),
+    "timestamp": str,
+    "scheduled_for": (str, type(None)),
+    "finished_at": str,
+    "duration_seconds": (int, float),
+    "status": str,
+    "message": str,
+    "dry_run": bool,
+    "mode": str,
+    "mode_reason": str,
+    "stats": dict,
+    "documents": list,
+    "errors": list,
+}
+"""What makes a JSON file a report that can be shown."""
 _OWN_ID: Final = re.compile(rf"{_TIME}-.+")
 
 
@@ -66,7 +83,7 @@ def list_reports(folder: Path, limit: int | None = None) -> list[dict[str, Any]]
             break
         try:
             report = _read(folder / name)
-        except (DataError, NotFound):
+        except (DataError, NotFound, NotPermitted, InputOutputError):
             continue
         report.pop("documents", None)
         found.append({**report, "filename": name})
@@ -149,6 +166,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise files.os_error("read", path, error) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"the report {path} is damaged: {error}", hint=f"remove it: rm {path}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("run_id"), str):
+    if not _is_report(document):
         raise DataError(f"{path} is not a run report", hint=f"remove it: rm {path}")
-    return document
+    return cast("dict[str, Any]", document)
+
+
+def _is_report(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and all(isinstance(document.get(key), kind) for key, kind in _SHAPE.items())
+        and all(isinstance(each, dict) for each in (*document["documents"], *document["errors"]))
+    )

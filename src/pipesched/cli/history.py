@@ -1,0 +1,253 @@
+"""`history` and `logs`: what ran, what did not and why, and what it said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipesched.cli.app import App
+from pipesched.errors import InvalidValue, NotFound, PipeschedError
+from pipesched.settings import HISTORY_LIMIT
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+    from pathlib import Path
+
+    from pipesched.runs.ledger import Ledger
+    from pipesched.runs.model import Run, RunState
+
+FOLLOW_SECONDS = 0.2
+
+
+def history(
+    app: App,
+    job_id: Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="Only this job's.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")
+    ] = HISTORY_LIMIT,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--status", metavar="STATUS", help="Only these: failed, missed, ...; several may be given."
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME|DURATION", help="Only from then on: 2026-11-24, 12h."),
+    ] = None,
+) -> None:
+    """Show past and present runs, newest first, with the occurrences that did not run and why.
+
+    Example: pipesched history nightly --status failed --since 7d
+    """
+    from pipesched.runs.ledger import Ledger
+
+    states = statuses(status or [])
+    after = _since(app, since, job_id) if since is not None else None
+    with Ledger.open(app.paths.ledger, create=False) as ledger:
+        found = seen_history(app, ledger, job_id, states, after, limit)
+        if not found and job_id is not None and not ledger.history(job_id, limit=1):
+            _job_file_knows(app, job_id)
+    if app.json:
+        app.out.document({"runs": [run.as_json() for run in found]})
+        return
+    zone = _zone(app, job_id)
+    app.out.table(
+        ("when", "job", "status", "took", "by", "reason", "run"),
+        [_cells(run, zone) for run in found],
+        empty="nothing has run yet" if not (states or since or job_id) else "no such run",
+    )
+
+
+def statuses(given: list[str]) -> tuple[RunState, ...]:
+    """Of several --status, each perhaps with commas. Raises InvalidValue."""
+    from pipesched.runs.model import STATES
+
+    words = [word.strip() for text in given for word in text.split(",")]
+    for word in words:
+        if word not in STATES:
+            raise InvalidValue(f"--status: there is no status {word!r}", hint=f"one of {', '.join(STATES)}")
+    return tuple(state for state in STATES if state in words)
+
+
+def seen_history(
+    app: App,
+    ledger: Ledger,
+    job_id: str | None,
+    states: tuple[RunState, ...],
+    since: datetime | None,
+    limit: int,
+) -> list[Run]:
+    """The rows as they are to be seen: a running one whose process is gone is lost."""
+    asked = states
+    if "lost" in states and "running" not in states:
+        asked = (*states, "running")
+    rows = ledger.history(job_id, asked, since, limit if asked == states else limit + len(ledger.active()))
+    seen = [_as_seen(app, run) for run in rows]
+    return [run for run in seen if not states or run.status in states][:limit]
+
+
+def logs(
+    app: App,
+    name: Annotated[str, typer.Argument(metavar="RUN_ID|JOB_ID", help="A run, or a job's latest.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+) -> None:
+    """Show what a run wrote: its captured output.
+
+    Example: pipesched logs nightly --follow
+    """
+    from pipesched.runs import logs as captured
+    from pipesched.runs.ledger import Ledger
+
+    with Ledger.open(app.paths.ledger, create=False) as ledger:
+        run_id, path = _find_log(app, ledger, name, follow=follow)
+        if not follow:
+            lines = captured.lines(captured.read(path))
+            if app.json:
+                run = _current(app, ledger, run_id)
+                app.out.document(
+                    {
+                        "run_id": run_id,
+                        "job_id": run.job_id if run else None,
+                        "status": run.status if run else None,
+                        "text": "".join(f"{line}\n" for line in lines),
+                    }
+                )
+            else:
+                _print(app, lines)
+            return
+        _follow(app, ledger, run_id, path)
+
+
+def _follow(app: App, ledger: Ledger, run_id: str, path: Path) -> None:
+    import time
+
+    from pipesched.runs import logs as captured
+    from pipesched.runs.model import ACTIVE
+
+    def over() -> bool:
+        run = _current(app, ledger, run_id)
+        return run is None or run.status not in ACTIVE
+
+    lines = captured.lines(captured.follow(path, over=over, pause=lambda: time.sleep(FOLLOW_SECONDS)))
+    if app.json:
+        for line in lines:
+            app.out.document({"run_id": run_id, "line": line})
+    else:
+        _print(app, lines)
+    run = _current(app, ledger, run_id)
+    if run is not None and not app.json:
+        app.out.note(f"run {run_id}: {run.status}{f': {run.reason}' if run.reason else ''}")
+
+
+def _print(app: App, lines: Iterator[str]) -> None:
+    """As it is in a pipe; on a terminal without what would steer it."""
+    show = app.out.line if app.out.terminal else lambda line: app.out.raw(f"{line}\n")
+    for line in lines:
+        show(line)
+        sys.stdout.flush()
+
+
+def _find_log(app: App, ledger: Ledger, name: str, *, follow: bool) -> tuple[str, Path]:
+    """The run that `name` means and its log. Raises NotFound."""
+    from pipesched.runs.ids import is_run_id
+    from pipesched.runs.logs import log_path
+    from pipesched.runs.model import ACTIVE
+
+    folder = app.paths.logs_dir
+    if not is_run_id(name):
+        raise NotFound(f"there is no run or job {name!r}", hint="see pipesched history", code="run_not_found")
+    if log_path(folder, name).exists():
+        return name, log_path(folder, name)
+    run = ledger.run(name)
+    for each in (run,) if run else ledger.history(name, limit=200):
+        if each.count == 1 or each.started_at is not None:
+            path = log_path(folder, each.run_id)
+            waits = follow and each.status in ACTIVE and each.trigger != "manual"
+            if path.exists() or waits:
+                return each.run_id, path
+    if run is not None:
+        why = (
+            "it was started by hand, so that its output went there" if run.trigger == "manual" else run.status
+        )
+        raise NotFound(
+            f"run {name} has no log ({why})", hint=f"see pipesched report {name}", code="log_not_found"
+        )
+    _job_file_knows(app, name)
+    raise NotFound(
+        f"no run of job {name} has a log yet", hint=f"see pipesched history {name}", code="log_not_found"
+    )
+
+
+def _current(app: App, ledger: Ledger, run_id: str) -> Run | None:
+    run = ledger.run(run_id)
+    return _as_seen(app, run) if run else None
+
+
+def _as_seen(app: App, run: Run) -> Run:
+    from pipesched.files import KernelLock
+    from pipesched.runs.seen import seen
+
+    if run.status != "running":
+        return run
+    return seen(run, scheduler_runs=KernelLock(app.paths.daemon_lock).is_held())
+
+
+def _job_file_knows(app: App, job_id: str) -> None:
+    """Raises NotFound when there is no such job."""
+    from pipesched.jobs.store import JobStore
+
+    JobStore(app.paths.job_file).load().job(job_id)
+
+
+def _since(app: App, text: str, job_id: str | None) -> datetime:
+    from pipesched.schedule.timetext import parse_since
+
+    return parse_since(text, zone=_zone(app, job_id), now=app.now())
+
+
+def _zone(app: App, job_id: str | None) -> tzinfo:
+    """The job's, else the job file's default, else the machine's; a job file that cannot be read hides no history."""
+    from pipesched.jobs.store import JobStore
+    from pipesched.machine import machine_zone
+    from pipesched.schedule.zones import load_zone
+
+    with suppress(PipeschedError):
+        job_file = JobStore(app.paths.job_file).load()
+        job = job_file.jobs.get(job_id) if job_id else None
+        name = job.timezone if job else job_file.defaults.timezone
+        if name:
+            return load_zone(name)
+    return load_zone(machine_zone())
+
+
+def _cells(run: Run, zone: tzinfo) -> tuple[str, ...]:
+    from pipesched.schedule.timetext import format_duration
+
+    first = run.started_at or run.not_before or run.scheduled_for or run.queued_at
+    when = _local(first, zone)
+    if run.count > 1 and run.until is not None:
+        when = f"{when} to {_local(run.until, zone)}"
+    status = f"{run.status} ({run.count} times)" if run.count > 1 and run.until is not None else run.status
+    trigger = run.trigger.replace("_", " ") + (f", attempt {run.attempt}" if run.attempt > 1 else "")
+    took = "" if run.duration_seconds is None else format_duration(round(run.duration_seconds, 1))
+    reason = run.reason
+    if run.exit_code and not reason:
+        reason = f"exit code {run.exit_code}"
+    return (
+        when,
+        run.job_id or "",
+        f"{status}{', dry run' if run.dry_run else ''}",
+        took,
+        trigger,
+        reason,
+        run.run_id,
+    )
+
+
+def _local(time: datetime | None, zone: tzinfo) -> str:
+    return "" if time is None else time.astimezone(zone).isoformat(sep=" ", timespec="seconds")
