@@ -43,7 +43,7 @@ def document_metadata(
         "categories": _categories(values),
         "cover_image": _media(values, ("coverImage", "cover_image"), source, base_url),
         "cover_video": _media(values, ("coverVideo", "cover_video"), source, base_url),
-        "reading_time": _scalar(_first(values, ("readingTime", "reading_time"))),
+        "reading_time": _number_or_text(_first(values, ("readingTime", "reading_time"))),
         "published": is_published(values) and not is_draft(values),
         "content_length": len(text),
         "content_checksum": hashlib.sha256(text.encode("utf-8")).hexdigest(),
@@ -78,10 +78,16 @@ def _text(value: Any) -> str | None:
     return " ".join(_CONTROL.sub(" ", str(value)).split()) or None
 
 
-def _scalar(value: Any) -> str | int | float | None:
-    """A number as it is where the store keeps it exactly, else text."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+def _number_or_text(value: Any) -> str | int | float | None:
+    """A number as it is where the store keeps it exactly (Chroma may lose the 16th digit), else text."""
+    if isinstance(value, dict):  # as the npm package reading-time gives it
+        value = _first(value, ("text", "minutes"))
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
         return value
+    if isinstance(value, float) and (value == 0 or 1e-6 < abs(value) < 1e15):
+        return float(f"{value:.15g}")
     return _text(value)
 
 

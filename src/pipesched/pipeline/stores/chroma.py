@@ -16,6 +16,7 @@ from pipesched.pipeline.stores.sweep import sweep
 from pipesched.pipeline.stores.vendor_errors import translated
 
 if TYPE_CHECKING:
+    import httpx
     from chromadb.api import ClientAPI
     from chromadb.api.models.Collection import Collection
 
@@ -185,10 +186,10 @@ class ChromaStore:
         ]
 
     def close(self) -> None:
-        """Let go of the store's files, and forget the client: Chroma would hand the same one to whoever opens the path again."""
-        with contextlib.suppress(
-            Exception
-        ):  # a store that is already broken must not hide the error that told us
+        """Let go of the store's files or connections; clients of one folder share them, and the last one closes."""
+        with contextlib.suppress(Exception):  # a broken store must not hide the error that told us
+            for session in _sessions(self._client):
+                session.close()
             self._client.close()  # type: ignore[attr-defined]  # missing from the abstract client
 
     @contextlib.contextmanager
@@ -234,10 +235,16 @@ def _server(url: str) -> ClientAPI:
         ssl=parts.scheme == "https",
         settings=_settings(chroma_server_host=host, chroma_server_http_port=port),
     )
-    session = getattr(getattr(client, "_server", None), "_session", None)
-    if isinstance(session, httpx.Client):
+    for session in _sessions(client):
         session.timeout = httpx.Timeout(_REQUEST_SECONDS, connect=_CONNECT_SECONDS)
     return client
+
+
+def _sessions(client: ClientAPI) -> list[httpx.Client]:
+    """The HTTP connections of a server's client, its own and its administrator's: Chroma neither bounds their time nor closes them."""
+    owners = (client, getattr(client, "_admin_client", None))
+    sessions = (getattr(getattr(owner, "_server", None), "_session", None) for owner in owners)
+    return [session for session in sessions if session is not None and hasattr(session, "timeout")]
 
 
 def _info(collection: Collection) -> CollectionInfo:

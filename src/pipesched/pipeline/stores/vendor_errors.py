@@ -90,7 +90,9 @@ def _of_chroma(where: str, error: BaseException) -> PipeschedError:
             f"the vector store {where} has a collection of this name already: {message}",
             hint="choose another one with --collection-name",
         )
-    if isinstance(error, InvalidArgumentError | InvalidDimensionException):
+    if isinstance(error, InvalidArgumentError | InvalidDimensionException) or (
+        isinstance(error, ValueError) and not message.startswith("Could not connect")
+    ):
         return DataError(
             f"the vector store {where} refused: {message}", hint="pipesched rebuild builds a new collection"
         )
