@@ -1,13 +1,15 @@
-"""From flags, job, environment and the job file's defaults to the options of one run."""
+"""From flags, job, environment and the job file's defaults to the options of one run, and what the ledger knows of jobs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipesched.cli.app import App
     from pipesched.cli.options import PipelineFlags
-    from pipesched.options import PipelineOptions
+    from pipesched.jobs.model import Job, JobFile
+    from pipesched.options import PipelineConfig, PipelineOptions
 
 
 def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineOptions:
@@ -16,7 +18,7 @@ def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineO
     from pipesched.options import PipelineConfig, resolve
 
     given = flags.config()
-    job_file = JobStore(app.paths.job_file).load()
+    job_file = JobStore(app.paths.job_file).load(schedules=False)
     job = job_file.job(job_id).config if job_id is not None else PipelineConfig()
     return resolve(
         flags=given,
@@ -26,3 +28,46 @@ def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineO
         home=app.paths.home,
         cwd=app.cwd,
     )
+
+
+def job_file_config(app: App, flags: PipelineFlags) -> PipelineConfig:
+    """The flags as a job keeps them: paths from the job file's folder where they are below it, else absolute."""
+    from pipesched.options import PATH_OPTIONS, PipelineConfig, for_job_file
+
+    flags.config()  # first checked as they were given
+    values = flags.given()
+    for name in PATH_OPTIONS:
+        if name in values:
+            values[name] = for_job_file(values[name], home=app.paths.home, cwd=app.cwd)
+    return PipelineConfig.checked(values)
+
+
+def default_zone(job_file: JobFile) -> str:
+    """Of a job that says none: the job file's default, else the machine's zone, else UTC."""
+    from pipesched.machine import machine_zone
+
+    return job_file.defaults.timezone or machine_zone()
+
+
+def documents(app: App, job_file: JobFile, jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """The JOB documents of `jobs`, with what the ledger knows of them."""
+    from pipesched.runs.ledger import Ledger
+    from pipesched.views.jobs import job_documents
+
+    wanted: Mapping[str, Job] = {job.id: job for job in jobs}
+    with Ledger.open(app.paths.ledger, create=False) as ledger:
+        return job_documents(
+            wanted,
+            job_file=job_file,
+            environment=app.environment,
+            home=app.paths.home,
+            ledger=ledger,
+            now=app.now(),
+        )
+
+
+def note_problems(app: App, job_file: JobFile) -> None:
+    """What in the job file cannot be used, on stderr."""
+    for problem in job_file.problems:
+        hint = f" ({problem.hint})" if problem.hint else ""
+        app.out.note(f"warning: {app.paths.job_file.name}: {problem.message}{hint}")

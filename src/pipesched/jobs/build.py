@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
@@ -16,10 +17,12 @@ from pipesched.errors import InvalidValue
 from pipesched.jobs.documents import explain
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, Job, JobPolicy, OnceTrigger
 from pipesched.options import PIPELINE_OPTIONS, PipelineConfig
-from pipesched.schedule.model import Progress, Schedule
+from pipesched.schedule.model import Progress, Schedule, Skip, TimedJob
 from pipesched.schedule.parse import cron, cron_from_parts, interval
+from pipesched.schedule.tick import plan_job, upcoming
 from pipesched.schedule.timetext import format_duration, parse_duration, parse_time
 from pipesched.schedule.zones import load_zone
+from pipesched.settings import JOB_ID_PATTERN
 
 AnyTrigger = CronTrigger | IntervalTrigger | OnceTrigger
 POLICY_OPTIONS: Final = tuple(JobPolicy.model_fields)
@@ -216,16 +219,14 @@ def check_timing(job: Job, now: datetime) -> None:
         raise InvalidValue("--if-past run and --catch-up none contradict each other", hint="leave one out")
     if timed.schedule.at_start:
         return
-    if policy.jitter and policy.jitter >= (period := _shortest_period(timed.schedule, now)):
+    if policy.jitter and policy.jitter > (period := _shortest_period(timed.schedule, now)):
         raise InvalidValue(
-            f"--jitter ({format_duration(policy.jitter)}) must be below the schedule's period"
+            f"--jitter ({format_duration(policy.jitter)}) must not be above the schedule's period"
             f" ({format_duration(period)})",
             hint="a jitter is a delay of at most this much",
         )
     if job.trigger.type == "once" and job.trigger.at <= now:
         return
-    from pipesched.schedule.tick import upcoming
-
     if next(upcoming(replace(timed, paused_at=None), Progress(), now), None) is None:
         window = " between --start and --end" if policy.start is not None else " before --end"
         raise InvalidValue(
@@ -345,3 +346,19 @@ def resumed_job(job: Job, now: datetime) -> Job:
     if not job.enabled:
         update["since"] = now
     return job.model_copy(update=update)
+
+
+def unrecorded_slots(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:
+    """What of a paused job's slots up to `now` no daemon has recorded: missed before it was paused, skipped since."""
+    if job.paused_at is None and progress.auto_paused_at is None:
+        return []
+    return [decision for decision in plan_job(job, progress, now).decisions if isinstance(decision, Skip)]
+
+
+def checked_id(job_id: str) -> None:
+    """Raises InvalidValue."""
+    if not re.fullmatch(JOB_ID_PATTERN, job_id):
+        raise InvalidValue(
+            f"JOB_ID: {job_id!r:.100} cannot be used",
+            hint="1 to 64 letters, digits, dots, dashes, underscores, a letter or digit first",
+        )

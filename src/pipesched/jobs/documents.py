@@ -284,8 +284,6 @@ def _filled(document: Json, context: Context) -> Json:
     missing: Json = {}
     if "timezone" not in document:
         missing["timezone"] = context.timezone()
-    if "created_at" not in document:
-        missing["created_at"] = context.written_at
     if "since" not in document:
         missing["since"] = context.written_at
     if document.get("enabled") is False and document.get("paused_at") is None:
@@ -404,13 +402,19 @@ def write_job(job: Job) -> Json:
         "policy": policy,
         "config": job.config.set_values(),
         "enabled": job.enabled,
-        "created_at": job.created_at.isoformat(),
+        **({} if job.created_at is None else {"created_at": job.created_at.isoformat()}),
         "since": job.since.isoformat(),
         "since_schedule": job.since_schedule or job.schedule_key,
     }
     if job.paused_at is not None:
         document["paused_at"] = job.paused_at.isoformat()
     return document
+
+
+def write_defaults(defaults: Defaults) -> Tables:
+    """The table `defaults`, with what is set in it."""
+    zone = {} if defaults.timezone is None else {"timezone": defaults.timezone}
+    return {"defaults": {"1": {**zone, "config": defaults.config.set_values()}}}
 
 
 # ---- errors

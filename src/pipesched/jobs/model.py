@@ -196,7 +196,7 @@ SECRET_OPTIONS: Final = frozenset({"notify", "ping"})
 
 
 class Job(_Frozen):
-    """One job of the job file. Times are aware.
+    """One job of the job file. Times are aware. `created_at`: None where a person wrote the job by hand.
 
     `since`: slots count strictly after it. `since_schedule`: the schedule that `since` was written for, so that one which
     somebody changes by hand counts from that change.
@@ -211,7 +211,7 @@ class Job(_Frozen):
     policy: JobPolicy = _NO_POLICY
     config: PipelineConfig = _NO_CONFIG
     enabled: bool = True
-    created_at: AwareDatetime
+    created_at: AwareDatetime | None = None
     since: AwareDatetime
     since_schedule: str = ""
     paused_at: AwareDatetime | None = None
@@ -234,7 +234,7 @@ class Job(_Frozen):
         """The job as the scheduler sees it. Raises InvalidValue."""
         policy = _NO_TIMED_POLICY if self.policy is _NO_POLICY else self.policy.timed()
         if self.trigger.type == "once" and self.trigger.if_past == "run" and policy.grace is None:
-            late = max(0.0, (self.created_at - self.trigger.at).total_seconds())
+            late = max(0.0, ((self.created_at or self.since) - self.trigger.at).total_seconds())
             policy = replace(policy, grace=late + DAY_SECONDS)
         return TimedJob(
             id=self.id,
@@ -242,6 +242,7 @@ class Job(_Frozen):
             policy=policy,
             since=self.since.astimezone(UTC),
             paused_at=None if self.enabled else (self.paused_at or self.since).astimezone(UTC),
+            created_at=None if self.created_at is None else self.created_at.astimezone(UTC),
         )
 
     def rescheduled(self, now: datetime) -> Job:

@@ -103,5 +103,6 @@ def _conflict(
     return SettingsConflict(
         f"job {job_id} would write to the same collection as job {other_id}"
         f" ({mine.collection_name} in {mine.storage_path}) with another {said}",
-        hint="make them agree, or give one of them another --collection-name or --storage-path",
+        hint="make them agree (for all jobs at once: under defaults in the job file), or give one of them another"
+        " --collection-name or --storage-path",
     )

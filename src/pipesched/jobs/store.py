@@ -18,7 +18,7 @@ from pipesched.files import KernelLock, os_error, write_atomic
 from pipesched.jobs import documents
 from pipesched.jobs.dependencies import check_dependencies, check_removal
 from pipesched.jobs.documents import Context, Reading, Tables
-from pipesched.jobs.model import Job, JobFile, Stamp, unknown_job
+from pipesched.jobs.model import Defaults, Job, JobFile, Stamp, unknown_job
 from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -186,15 +186,17 @@ class JobStore:
     def remove(self, job_ids: Sequence[str]) -> None:
         """Remove jobs, all or none; one that cannot be used may be removed too. Raises NotFound, UsageError."""
         with self._change() as change:
-            known = _taken_ids(change.before)
-            for job_id in job_ids:
-                if job_id not in known:
-                    raise unknown_job(job_id, known)
-            check_removal(change.before.jobs, job_ids)
+            _check_removal(change.before, job_ids)
             change.delete(job_ids)
 
-    def create(self, jobs: Sequence[Job], *, replace_existing: bool) -> Path | None:
-        """Make a new file of `jobs`; an old one is kept as NAME.bak, whose path is returned.
+    def check_removal(self, job_ids: Sequence[str]) -> None:
+        """Raises what `remove` would, without removing anything."""
+        _check_removal(self.load(schedules=False), job_ids)
+
+    def create(
+        self, jobs: Sequence[Job], *, defaults: Defaults | None = None, replace_existing: bool = False
+    ) -> Path | None:
+        """Make a new file of `jobs` and `defaults`; an old one is kept as NAME.bak, whose path is returned.
 
         Raises CannotCreate where there is one and `replace_existing` is not given.
         """
@@ -207,7 +209,7 @@ class JobStore:
                         f"{self.path} is there already", hint="keep it, or replace it with init --force"
                     )
                 backup = self._backup(real)
-            storage = AtomicStorage(_empty())
+            storage = AtomicStorage(_empty() | documents.write_defaults(defaults or Defaults()))
             Change(JobFile(), storage).insert(jobs)
             storage.commit(real)
         return backup
@@ -282,6 +284,14 @@ def _checked(before: JobFile, changed: Sequence[Job], check: Check | None) -> Jo
     if check is not None:
         check(after, ids)
     return after
+
+
+def _check_removal(job_file: JobFile, job_ids: Sequence[str]) -> None:
+    known = _taken_ids(job_file)
+    for job_id in job_ids:
+        if job_id not in known:
+            raise unknown_job(job_id, known)
+    check_removal(job_file.jobs, job_ids)
 
 
 def _taken_ids(job_file: JobFile) -> set[str]:

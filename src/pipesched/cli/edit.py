@@ -1,0 +1,205 @@
+"""`edit`, `remove`, `pause`, `resume`: change the jobs that there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipesched.cli.app import App
+from pipesched.cli.options import JobFlags, PipelineFlags
+from pipesched.cli.triggers import CronFlags, IntervalFlags, OnceFlags, trigger_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from pipesched.jobs.model import Job
+
+JobIds = Annotated[
+    list[str], typer.Argument(metavar="JOB_ID...", help="Which jobs; all or none.", show_default=False)
+]
+
+
+def edit(
+    app: App,
+    job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Which job.", show_default=False)],
+    expression: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXPRESSION]", help="A new cron expression.", show_default=False),
+    ] = None,
+    cron_expression: Annotated[
+        str | None,
+        typer.Option(
+            "--expression",
+            "--cron",
+            metavar="EXPRESSION",
+            help="The same, as an option.",
+            rich_help_panel="Schedule",
+            show_default=False,
+        ),
+    ] = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unset",
+            metavar="OPTION",
+            help="Take this setting away, such as timeout or data-dir; several may be given.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    cron: CronFlags,
+    interval: IntervalFlags,
+    once: OnceFlags,
+    job: JobFlags,
+    pipeline: PipelineFlags,
+) -> None:
+    """Change a job in place: its schedule (also to another type), its options, its policy. Lists replace the old list.
+
+    A change that cannot be made leaves the job as it was. A new schedule counts from now on: nothing of it is caught up.
+
+    Example: pipesched edit nightly --hour 3 --unset timeout --tag blog --tag nightly
+    """
+    from pipesched.cli.add import job_zone, sharing_check
+    from pipesched.cli.listing import print_schedule
+    from pipesched.cli.resolution import default_zone, documents, job_file_config
+    from pipesched.errors import InvalidValue, UsageError
+    from pipesched.jobs.build import Edit, edited, unset_names
+    from pipesched.jobs.store import JobStore
+    from pipesched.options import PIPELINE_OPTIONS
+
+    if expression is not None and cron_expression is not None:
+        raise InvalidValue("the expression is given twice", hint="give it once")
+    given = job.given()
+    names = unset_names(unset or (), given={*given, *pipeline.given()})
+    change = Edit(
+        given=given,
+        config=job_file_config(app, pipeline),
+        trigger=trigger_options(
+            cron, interval, once, expression=expression if expression is not None else cron_expression
+        ),
+        unset=names,
+    )
+    if change.empty:
+        raise UsageError("nothing to change was given", hint="see pipesched edit --help for the options")
+    store = JobStore(app.paths.job_file)
+    now = app.now().replace(microsecond=0)
+    job_file = store.load(schedules=False)
+    before = job_file.job(job_id)
+    if "timezone" in given:
+        job_zone(given["timezone"], job_file)
+    zone = default_zone(job_file)
+    resumed = False
+
+    def apply(old: Job) -> Job:
+        nonlocal resumed, before
+        before = old
+        new = edited(old, change, default_zone=zone, now=now)
+        resumed = new.enabled and not old.enabled
+        return new
+
+    touches_index = pipeline.given() or any(name in PIPELINE_OPTIONS for name in names)
+    changed = store.edit(job_id, apply, check=sharing_check(app) if touches_index else None)
+    if resumed:
+        _record_resumed(app, [before], now)
+    row = documents(app, job_file.with_jobs([changed]), [changed])[0]
+    if app.json:
+        app.out.document({"job": row})
+        return
+    app.out.line(f"changed {job_id}")
+    print_schedule(app, row)
+
+
+def remove(
+    app: App,
+    job_ids: JobIds,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove jobs. Their history, reports and index stay.
+
+    Example: pipesched remove old_job --yes
+    """
+    from pipesched.errors import UsageError
+    from pipesched.jobs.store import JobStore
+
+    store = JobStore(app.paths.job_file)
+    wanted = list(dict.fromkeys(job_ids))
+    if not yes:
+        store.check_removal(wanted)
+        if not app.interactive or app.json:
+            raise UsageError(
+                f"removing {', '.join(wanted)} has to be confirmed, and there is nobody to ask",
+                hint="add --yes",
+            )
+        typer.confirm(f"Remove {', '.join(wanted)}?", abort=True, err=True)
+    store.remove(wanted)
+    if app.json:
+        app.out.document({"removed": wanted})
+    for job_id in wanted:
+        app.out.line(f"removed {job_id}")
+
+
+def pause(app: App, job_ids: JobIds) -> None:
+    """Stop jobs from firing, until they are resumed; a run that runs goes on, and `run JOB_ID` works.
+
+    Their slots are recorded as skipped and are never caught up.
+
+    Example: pipesched pause nightly weekly
+    """
+    from pipesched.jobs.build import paused_job
+    from pipesched.jobs.store import JobStore
+
+    now = app.now().replace(microsecond=0)
+    changed = JobStore(app.paths.job_file).edit_all(job_ids, lambda job: paused_job(job, now))
+    _tell(app, changed, "paused")
+
+
+def resume(app: App, job_ids: JobIds) -> None:
+    """Let paused jobs fire again from now on; also those that paused themselves after failures, whose count starts anew.
+
+    Example: pipesched resume nightly
+    """
+    from pipesched.jobs.build import resumed_job
+    from pipesched.jobs.store import JobStore
+
+    now = app.now().replace(microsecond=0)
+    paused: list[Job] = []
+
+    def apply(job: Job) -> Job:
+        paused.append(job)
+        return resumed_job(job, now)
+
+    changed = JobStore(app.paths.job_file).edit_all(job_ids, apply)
+    _record_resumed(app, paused, now)
+    _tell(app, changed, "resumed")
+
+
+def _record_resumed(app: App, before: Sequence[Job], now: datetime) -> None:
+    """The slots of these jobs that a daemon did not record while they were paused, and a new count of failures."""
+    if not app.paths.ledger.exists():
+        return
+    from pipesched.jobs.build import unrecorded_slots
+    from pipesched.runs.ledger import Ledger
+
+    with Ledger.open(app.paths.ledger, create=True) as ledger:
+        timed = {job.id: job.timed() for job in before}
+        progress = ledger.progress(timed.values())
+        for job_id, job in timed.items():
+            for skip in unrecorded_slots(job, progress[job_id], now):
+                ledger.record_slots(skip, now)
+            ledger.reset_failures(job_id, now)
+
+
+def _tell(app: App, changed: Sequence[Job], word: str) -> None:
+    from pipesched.cli.listing import next_run
+    from pipesched.cli.resolution import documents
+    from pipesched.jobs.store import JobStore
+
+    rows = documents(app, JobStore(app.paths.job_file).load(schedules=False), changed)
+    if app.json:
+        app.out.document({"jobs": rows})
+        return
+    for row in rows:
+        following = "" if word == "paused" else f", next run {next_run(row, app.now())}"
+        app.out.line(f"{word} {row['id']}{following}")

@@ -1,0 +1,252 @@
+"""`list`, `show`, `presets`: look at jobs."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipesched.cli.app import App
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipesched.jobs.presets import Preset
+
+Json = dict[str, Any]
+TERMINAL_ROWS = 200
+
+
+def list_jobs(app: App) -> None:
+    """List the jobs with their schedules, next runs and states.
+
+    Example: pipesched list --json
+    """
+    from pipesched.cli.resolution import documents, note_problems
+    from pipesched.jobs.store import JobStore
+
+    # With 10,000 jobs a third of the time went into looking for cycles among objects that all live to the end.
+    gc.disable()
+    job_file = JobStore(app.paths.job_file).load()
+    shown = list(job_file.jobs.values())
+    cut = len(shown) - TERMINAL_ROWS if app.out.terminal else 0
+    rows = documents(app, job_file, shown[:TERMINAL_ROWS] if cut > 0 else shown)
+    note_problems(app, job_file)
+    if app.json:
+        problems = [
+            {"job_id": problem.job_id, "message": problem.message, "hint": problem.hint}
+            for problem in job_file.problems
+        ]
+        app.out.document({"jobs": rows, **({"problems": problems} if problems else {})})
+        return
+    now = app.now()
+    app.out.table(
+        ("job", "schedule", "zone", "next run", "state", "last run"),
+        [
+            (
+                row["id"],
+                row["trigger_text"],
+                row["timezone"],
+                next_run(row, now),
+                row["state"],
+                row["last_run"]["status"] if row["last_run"] else "-",
+            )
+            for row in rows
+        ],
+        empty=""
+        if job_file.exists and job_file.problems
+        else "no jobs yet; see pipesched add-cron --help, or pipesched init",
+    )
+    if cut > 0:
+        app.out.line(
+            f"... and {cut} more, {len(shown)} jobs in all; see all of them with: pipesched list | less"
+        )
+
+
+def show(
+    app: App, job_id: Annotated[str, typer.Argument(metavar="JOB_ID", help="Which job.", show_default=False)]
+) -> None:
+    """Show one job: its schedule, what it was given, what holds, and its last run.
+
+    Example: pipesched show nightly
+    """
+    from pipesched.cli.resolution import documents
+    from pipesched.jobs.store import JobStore
+
+    job_file = JobStore(app.paths.job_file).load(schedules=False)
+    job = job_file.job(job_id)
+    document = documents(app, job_file, [job])[0]
+    if app.json:
+        app.out.document({"job": document})
+    else:
+        print_job(app, document)
+
+
+def next_run(row: Json, now: datetime) -> str:
+    """The next run for people, with how far away it is."""
+    from datetime import datetime
+
+    from pipesched.schedule.timetext import format_relative
+
+    if row["next_run_time"] is None:
+        return "at the scheduler's start" if row["trigger_text"] == "@reboot" and row["enabled"] else "-"
+    at = datetime.fromisoformat(row["next_run_time"])
+    return f"{at.isoformat(sep=' ')} ({format_relative(at, now)})"
+
+
+def print_schedule(app: App, row: Json) -> None:
+    """Schedule, zone and next run of a job, for people."""
+    out = app.out
+    out.line(f"schedule   {in_words(row)}")
+    out.line(f"zone       {row['timezone']}")
+    if not row["enabled"]:
+        out.line("next run   none, it is paused; see pipesched resume --help")
+    else:
+        out.line(f"next run   {next_run(row, app.now())}")
+
+
+def in_words(row: Json) -> str:
+    """`at 02:00 every day (0 2 * * *)`; an interval or a time is words already."""
+    if row["type"] != "cron":
+        return str(row["trigger_text"])
+    from pipesched.schedule.words import explain
+
+    return f"{explain(row['trigger']['expression']).words} ({row['trigger_text']})"
+
+
+def print_job(app: App, row: Json) -> None:
+    """The job for people: schedule and state, then what was set, then what holds by default."""
+    out = app.out
+    out.line(f"job        {row['id']}" + (f" ({row['name']})" if row["name"] != row["id"] else ""))
+    if row["description"]:
+        out.line(f"           {row['description']}")
+    print_schedule(app, row)
+    out.line(f"state      {row['state']}")
+    if row["tags"]:
+        out.line(f"tags       {', '.join(row['tags'])}")
+    last = row["last_run"]
+    if last:
+        seconds = last["duration_seconds"]
+        took = "" if seconds is None else f", {seconds:.1f} s"
+        out.line(f"last run   {last['status']}{took}: {last['run_id']}")
+    out.line()
+    options = row["effective_config"] or row["config"]
+    out.table(
+        ("option", "value", "set by"),
+        [
+            (name.replace("_", "-"), text(value), "this job" if name in row["config"] else "default")
+            for name, value in options.items()
+        ],
+    )
+    if row.get("config_error"):
+        out.note(f"warning: {row['config_error']}")
+    out.line()
+    out.table(
+        ("policy", "value"),
+        [(name.replace("_", "-"), policy_text(name, value)) for name, value in row["policy"].items()],
+    )
+
+
+def text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None or value == "" else str(value)
+
+
+def policy_text(name: str, value: object) -> str:
+    if name in {"grace", "timeout", "retry_delay", "jitter"} and isinstance(value, int | float) and value:
+        from pipesched.schedule.timetext import format_duration
+
+        return format_duration(value)
+    return text(value) if value != 0 or isinstance(value, bool) else "none" if name == "jitter" else "0"
+
+
+def presets(
+    app: App,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this one.", show_default=False)
+    ] = None,
+) -> None:
+    """List the presets, or show one. Those in the project's presets/ folder go over the ones that come with pipesched.
+
+    Example: pipesched presets twice_daily
+    """
+    from pipesched.jobs.presets import load_presets
+
+    found = load_presets(app.paths.project_presets)
+    if name is not None:
+        preset = found.get(name)
+        if app.json:
+            app.out.document({"preset": preset_document(preset)})
+        else:
+            print_preset(app, preset)
+        return
+    for error in found.broken.values():
+        app.out.note(f"warning: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+    if app.json:
+        app.out.document({"presets": [preset_document(preset) for preset in found.known.values()]})
+        return
+    app.out.table(
+        ("preset", "what it does", "schedule", "from"),
+        [
+            (
+                preset.name,
+                preset.description,
+                "; ".join(job.schedule_text for job in preset.jobs),
+                "pipesched" if preset.shipped else "this project",
+            )
+            for preset in found.known.values()
+        ],
+    )
+
+
+def preset_document(preset: Preset) -> Json:
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "source": "shipped" if preset.shipped else "project",
+        "file": str(preset.path),
+        "timezone": preset.timezone,
+        "jobs": [
+            {
+                "id": job.id,
+                "name": job.name,
+                "description": job.description,
+                "trigger_text": job.schedule_text,
+                "tags": list(job.tags),
+                "policy": shown_policy(job.policy),
+                "config": job.config.set_values(),
+            }
+            for job in preset.jobs
+        ],
+    }
+
+
+def shown_policy(policy: Mapping[str, Any]) -> Json:
+    from pipesched.jobs.masking import masked
+
+    shown = dict(policy)
+    if "notify" in shown:
+        shown["notify"] = [masked(url) for url in shown["notify"]]
+    if "ping" in shown:
+        shown["ping"] = masked(shown["ping"])
+    return shown
+
+
+def print_preset(app: App, preset: Preset) -> None:
+    out = app.out
+    out.line(f"preset     {preset.name}: {preset.description}")
+    out.line(f"file       {preset.path}")
+    for job in preset.jobs:
+        out.line()
+        out.line(f"job        {job.id.replace('{job_id}', 'JOB_ID')}")
+        out.line(f"schedule   {job.schedule_text}")
+        for label, values in (("policy", shown_policy(job.policy)), ("option", job.config.set_values())):
+            for key, value in values.items():
+                out.line(f"{label:10} {key.replace('_', '-')} = {text(value)}")
+    out.line()
+    out.line(f"add it with: pipesched add-preset {preset.name} JOB_ID")

@@ -1,0 +1,61 @@
+"""`init`: a job file to start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipesched.cli.app import App
+from pipesched.cli.options import PipelineFlags
+
+
+def init(
+    app: App,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a job file; the old one is kept as NAME.bak.")
+    ] = False,
+    timezone: Annotated[
+        str | None,
+        typer.Option("--timezone", metavar="ZONE", help="IANA zone [the machine's].", show_default=False),
+    ] = None,
+    *,
+    pipeline: PipelineFlags,
+) -> None:
+    """Write schedules.json with three jobs: nightly incremental, weekly from nothing, hourly a dry run.
+
+    Options become the file's defaults, which hold for every job that does not say otherwise. Exit: 73 where there is a
+    file already.
+
+    Example: pipesched init --timezone Europe/Berlin --data-dir content/posts
+    """
+    from pipesched.cli.add import job_zone
+    from pipesched.cli.listing import next_run
+    from pipesched.cli.resolution import documents, job_file_config
+    from pipesched.jobs.builtin import default_jobs
+    from pipesched.jobs.model import Defaults, JobFile
+    from pipesched.jobs.store import JobStore
+
+    now = app.now().replace(microsecond=0)
+    jobs = default_jobs(zone=job_zone(timezone, JobFile()), now=now)
+    store = JobStore(app.paths.job_file)
+    defaults = Defaults(timezone=timezone, config=job_file_config(app, pipeline))
+    backup = store.create(jobs, defaults=defaults, replace_existing=force)
+    rows = documents(app, store.load(), jobs)
+    if app.json:
+        app.out.document(
+            {
+                "job_file": str(app.paths.job_file),
+                "backup": None if backup is None else str(backup),
+                "jobs": rows,
+            }
+        )
+        return
+    app.out.line(f"wrote {app.paths.job_file}" + (f"; the old one is {backup}" if backup else ""))
+    app.out.table(
+        ("job", "schedule", "zone", "next run"),
+        [(row["id"], row["trigger_text"], row["timezone"], next_run(row, app.now())) for row in rows],
+    )
+    app.out.line(
+        f"they index {rows[0]['effective_config']['data_dir']}; start the scheduler with: pipesched daemon"
+    )
