@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipesched.cli.app import App
 from pipesched.errors import InvalidValue
-from pipesched.settings import HTTP_ADDRESS, MAX_WORKERS
+from pipesched.settings import ENV_HTTP_TOKEN, HTTP_ADDRESS, MAX_WORKERS
+
+if TYPE_CHECKING:
+    from pipesched.daemon.source import DaemonSource
+    from pipesched.http.server import StatusServer
 
 
 def daemon(
@@ -49,18 +53,24 @@ def daemon(
     if max_workers < 1:
         raise InvalidValue(f"--max-workers: {max_workers} is not 1 or more", hint="use 1 or more")
     options = Options(
-        http=None if no_http else http,
         max_workers=max_workers,
         drain_seconds=parse_duration(drain_timeout, allow_zero=True),
         once=once,
         standby=standby,
     )
     at_least_info(app.log_level or os.environ.get("LOG_LEVEL"))
+
+    def endpoint(source: DaemonSource) -> StatusServer:
+        from pipesched.http.server import StatusServer
+
+        return StatusServer(http, token=os.environ.get(ENV_HTTP_TOKEN) or None, source=source)
+
     status = serve(
         app.paths,
         options,
         environ=os.environ,
         command=pipesched_command(app.paths, log_level=app.log_level, log_format=app.log_format),
+        endpoint=None if no_http else endpoint,
     )
     if app.json:
         app.out.document({"exit_status": status})

@@ -13,7 +13,7 @@ from pipesched.daemon.planning import Claim
 from pipesched.daemon.processes import find_run
 from pipesched.daemon.scheduler import Scheduler
 from pipesched.daemon.verdict import judge
-from pipesched.runs.process import alive, start_ticks
+from pipesched.runs.process import GONE, alive, start_ticks
 
 if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger
@@ -56,9 +56,8 @@ def forget_dead_manual_runs(ledger: Ledger, now: datetime) -> None:
     """Runs by hand keep their own rows; where one was killed, nobody else says so. They are not tried again."""
     for run in ledger.find_lost(alive, now):
         if run.trigger == "manual":
-            reason = "its process ended without a word (killed?)"
-            ledger.finish(run.run_id, status="lost", exit_code=None, reason=reason, now=now, documents=None)
-            log.warning("run %s, started by hand, is lost: %s", run.run_id, reason)
+            ledger.finish(run.run_id, status="lost", reason=GONE, now=now)
+            log.warning("run %s, started by hand, is lost: %s", run.run_id, GONE)
 
 
 def _waiting(run: Run, scheduler: Scheduler) -> Waiting:

@@ -9,7 +9,7 @@ import selectors
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipesched import __version__
 from pipesched.daemon.cancellation import Cancellations
@@ -30,7 +30,7 @@ from pipesched.files import KernelLock, private_dir
 from pipesched.options import PipelineConfig, from_environment, resolve
 from pipesched.runs import logs, reports
 from pipesched.runs.ledger import Ledger
-from pipesched.settings import DRAIN_TIMEOUT_SECONDS, ENV_HTTP_TOKEN, HTTP_ADDRESS, MAX_WORKERS, Paths
+from pipesched.settings import DRAIN_TIMEOUT_SECONDS, MAX_WORKERS, Paths
 from pipesched.views.scheduler import DaemonFile, beat, remove_daemon_file
 
 if TYPE_CHECKING:
@@ -41,11 +41,21 @@ log = logging.getLogger(__name__)
 STANDBY_POLL_SECONDS: Final = 0.5
 
 
+class Endpoint(Protocol):
+    """What answers questions about the daemon while it runs. `start` raises where it cannot listen."""
+
+    def start(self) -> object: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def stop(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`http`: HOST:PORT, None: no endpoint. `drain_seconds`: how long runs may go on after SIGTERM."""
+    """`drain_seconds`: how long runs may go on after SIGTERM."""
 
-    http: str | None = HTTP_ADDRESS
     max_workers: int = MAX_WORKERS
     drain_seconds: float = DRAIN_TIMEOUT_SECONDS
     once: bool = False
@@ -58,13 +68,15 @@ def serve(
     *,
     environ: Mapping[str, str],
     command: Command | None = None,
+    endpoint: Callable[[DaemonSource], Endpoint] | None = None,
     clock: Clock | None = None,
     kill_grace: float = KILL_GRACE_SECONDS,
     pipe_grace: float = PIPE_GRACE_SECONDS,
 ) -> int:
     """Run the daemon in the foreground of the main thread; its exit status is returned.
 
-    `command`: what a run is started as; the pipesched command line by default. Raises ConfigurationError (no job file), Busy
+    `command`: what a run is started as; the pipesched command line by default. `endpoint` makes what serves the daemon's
+    status; left out where it runs once. Raises ConfigurationError (no job file), Busy
     (another daemon, or the port is taken), DataError, InputOutputError, NotPermitted, InvalidValue.
     """
     from pipesched.jobs.store import JobStore
@@ -111,8 +123,11 @@ def serve(
             horizon=clock.now() if options.once else None,
         )
         source = DaemonSource(paths, environment, watch, clock, pid=os.getpid())
-        if options.http is not None and not options.once:
-            _serve_http(stack, options.http, environ, source)
+        if endpoint is not None and not options.once:
+            server = endpoint(source)
+            server.start()
+            stack.callback(server.stop)
+            source.http = server.url
         scheduler.set_jobs(watch.file.jobs)
         recover(ledger, scheduler, report=report, now=clock.now())
         if not options.once:
@@ -191,16 +206,6 @@ def _report_reader(paths: Paths) -> Callable[[str], Mapping[str, Any] | None]:
             return None
 
     return read
-
-
-def _serve_http(stack: ExitStack, address: str, environ: Mapping[str, str], source: DaemonSource) -> None:
-    """Raises what StatusServer raises: an address that cannot be used is said at the start, not found out later."""
-    from pipesched.http.server import StatusServer
-
-    server = StatusServer(address, token=environ.get(ENV_HTTP_TOKEN) or None, source=source)
-    server.start()
-    source.http = server.url
-    stack.callback(server.stop)
 
 
 def _announce(stack: ExitStack, paths: Paths, source: DaemonSource) -> None:

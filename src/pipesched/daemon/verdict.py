@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from pipesched.daemon.launch import Exit
 from pipesched.daemon.processes import signal_name
+from pipesched.report import CHUNKS
+from pipesched.runs.process import GONE
 
 Status = Literal["succeeded", "partial", "failed", "timeout", "interrupted", "lost"]
 StopKind = Literal["timeout", "replaced", "drained", "cancelled"]
@@ -89,7 +91,7 @@ def _unwatched(stop: Stop | None, report: Mapping[str, Any] | None) -> Verdict:
     if report is None or status not in {"succeeded", "partial", "failed", "interrupted", "timeout"}:
         if stop is not None:
             return _stopped(stop, None)
-        return Verdict("lost", None, "its daemon was gone when it ended, and it left no report")
+        return Verdict("lost", None, GONE)
     code = report.get("exit_code")
     message = "" if status == "succeeded" else str(report.get("message") or "")
     if stop is not None and status not in {"succeeded", "partial"}:
@@ -125,5 +127,6 @@ def document_counts(report: Mapping[str, Any] | None) -> dict[str, int] | None:
         "unchanged": "unchanged_documents",
         "skipped": "skipped_documents",
         "failed": "failed_documents",
+        CHUNKS: "total_chunks",
     }
     return {name: int(stats.get(key) or 0) for name, key in names.items()}
