@@ -45,7 +45,7 @@ def expand(field: int, text: str) -> Values:
         return Values(
             (),
             nth=tuple(
-                (int(day), tuple(sorted(0 if which == "l" else int(which) for which in ranks)))
+                (int(day), tuple(sorted(0 if str(which) == "l" else int(which) for which in ranks)))
                 for day, ranks in sorted(nth.items())
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 from typing import Final
@@ -14,92 +14,100 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _FIRST_DAY: Final = 1 - _EPOCH
 _LAST_DAY: Final = date.max.toordinal() - _EPOCH
 _DAY: Final = 1440
-_CYCLE: Final = 400 * 12
-"""Months after which the calendar repeats, weekdays included."""
+_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_CYCLE: Final = 400
+"""Years after which the calendar repeats, weekdays included."""
+
+
+def _kind(year: int) -> int:
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return date(year, 1, 1).toordinal() % 7 + 7 * leap  # ordinal 1, 0001-01-01, is a Monday; Sunday is 0
+
+
+# Fourteen kinds of year are all there are: each begins on one of seven weekdays, and leaps or not.
+_KINDS: Final = tuple(_kind(year) for year in range(_CYCLE, 2 * _CYCLE))
 
 
 class Days:
     """The days that three fields match: day of month, month, day of week. Days count from 1970-01-01."""
 
-    __slots__ = ("_both", "_dom", "_last", "_masks", "_months", "_nth", "_weekdays", "every")
+    __slots__ = ("_both", "_day", "_month", "_weekday", "_years", "every")
 
     def __init__(self, day: Values, month: Values, weekday: Values, *, both: bool) -> None:
-        self._dom = sum(1 << value for value in day.values)
-        self._last = day.last
-        self._months = frozenset(month.values)
-        self._nth: Mapping[int, tuple[int, ...]] = dict(weekday.nth)
-        # _weekdays[w]: the days of a month that begins on weekday w.
-        self._weekdays = tuple(
-            sum(1 << d for d in range(1, 32) if (first + d - 1) % 7 in weekday.values) for first in range(7)
-        )
+        self._day = day
+        self._month = month
+        self._weekday = weekday
         self._both = both
-        self.every = len(self._months) == 12 and all(
-            mask == 0xFFFFFFFE for mask in (self._dom, *self._weekdays)
-        )
-        self._masks: dict[int, int] = {}
+        self._years: list[tuple[int, ...] | None] = [None] * 14
+        self.every = len(month.values) == 12 and len(day.values) == 31 and len(weekday.values) == 7
 
-    def mask(self, month: int) -> int:
-        """The matching days of a month as bits 1 to 31; months count from the year 0."""
-        found = self._masks.get(month)
+    def year(self, year: int) -> tuple[int, ...]:
+        """The matching days of each of a year's months, as bits 1 to 31."""
+        kind = _KINDS[year % _CYCLE]
+        found = self._years[kind]
         if found is None:
-            found = self._masks[month] = self._match(month)
+            found = self._years[kind] = tuple(self._months(kind % 7, leap=kind >= 7))
         return found
 
-    def _match(self, index: int) -> int:
-        year, month = divmod(index, 12)
-        if month + 1 not in self._months:
-            return 0
-        first = date(year, month + 1, 1).toordinal()
-        length = _month_length(year, month + 1)
-        weekday = first % 7  # ordinal 1, 0001-01-01, is a Monday; 0 is a Sunday
-        inside = (2 << length) - 2
-        by_day = self._dom | (1 << length if self._last else 0)
-        by_weekday = self._weekdays[weekday]
-        for day, ranks in self._nth.items():
-            earliest = 1 + (day - weekday) % 7
-            for rank in ranks:
-                nth = earliest + 7 * (rank - 1) if rank else earliest + 7 * ((length - earliest) // 7)
-                if nth <= length:
-                    by_weekday |= 1 << nth
-        return (by_day & by_weekday if self._both else by_day | by_weekday) & inside
+    def _months(self, weekday: int, *, leap: bool) -> Iterator[int]:
+        for month, usual in enumerate(_LENGTHS, start=1):
+            length = usual + (leap and month == 2)
+            yield self._match(weekday, length) if month in self._month.values else 0
+            weekday = (weekday + length) % 7
+
+    def _match(self, weekday: int, length: int) -> int:
+        """The matching days of a month that begins on `weekday`."""
+        by_day = sum(1 << value for value in self._day.values)
+        if self._day.last:
+            by_day |= 1 << length
+        by_weekday = sum(
+            1 << day for day in range(1, length + 1) if (weekday + day - 1) % 7 in self._weekday.values
+        )
+        for wanted, ranks in self._weekday.nth:
+            days = range(1 + (wanted - weekday) % 7, length + 1, 7)
+            by_weekday |= sum(1 << days[rank - 1] for rank in ranks if rank <= len(days))  # rank 0: days[-1]
+        matching = by_day & by_weekday if self._both else by_day | by_weekday
+        return matching & ((2 << length) - 2)
 
     def exists(self) -> bool:
-        """Whether any day of the calendar matches, which repeats after 400 years."""
-        # From 2000 on: what exists is mostly found in its first years.
-        return any(self.mask(month) for month in range(2000 * 12, 2000 * 12 + _CYCLE))
+        """Whether any day of the calendar matches."""
+        return any(any(self.year(year)) for year in range(2000, 2000 + _CYCLE))
 
     def next(self, day: int) -> int | None:
         """The first matching day at or after `day`."""
-        if not _FIRST_DAY <= day <= _LAST_DAY:
-            return None
-        if self.every:
-            return day
+        if self.every or not _FIRST_DAY <= day <= _LAST_DAY:
+            return day if _FIRST_DAY <= day <= _LAST_DAY else None
         start = date.fromordinal(day + _EPOCH)
-        month = start.year * 12 + start.month - 1
-        rest = self.mask(month) >> start.day
+        months = self.year(start.year)
+        rest = months[start.month - 1] >> start.day
         if rest:
             return day + (rest & -rest).bit_length() - 1
-        for later in range(month + 1, min(month + 1 + _CYCLE, 120_000)):
-            mask = self.mask(later)
-            if mask:
-                return _ordinal(later) + (mask & -mask).bit_length() - 2 - _EPOCH
+        first = start.month
+        for year in range(start.year, min(start.year + _CYCLE, 9999) + 1):
+            months = self.year(year)
+            for month in range(first, 12):
+                mask = months[month]
+                if mask:
+                    return date(year, month + 1, (mask & -mask).bit_length() - 1).toordinal() - _EPOCH
+            first = 0
         return None
 
     def previous(self, day: int) -> int | None:
         """The last matching day at or before `day`."""
-        if not _FIRST_DAY <= day <= _LAST_DAY:
-            return None
-        if self.every:
-            return day
+        if self.every or not _FIRST_DAY <= day <= _LAST_DAY:
+            return day if _FIRST_DAY <= day <= _LAST_DAY else None
         start = date.fromordinal(day + _EPOCH)
-        month = start.year * 12 + start.month - 1
-        rest = self.mask(month) & ((2 << start.day) - 1)
+        months = self.year(start.year)
+        rest = months[start.month - 1] & ((2 << start.day) - 1)
         if rest:
             return day - start.day + rest.bit_length() - 1
-        for earlier in range(month - 1, max(month - 1 - _CYCLE, 11), -1):
-            mask = self.mask(earlier)
-            if mask:
-                return _ordinal(earlier) + mask.bit_length() - 2 - _EPOCH
+        last = start.month - 2
+        for year in range(start.year, max(start.year - _CYCLE, 1) - 1, -1):
+            months = self.year(year)
+            for month in range(last, -1, -1):
+                if months[month]:
+                    return date(year, month + 1, months[month].bit_length() - 1).toordinal() - _EPOCH
+            last = 11
         return None
 
     def count(self, first: int, last: int) -> int:
@@ -110,21 +118,14 @@ class Days:
         if self.every:
             return last - first + 1
         begin, end = date.fromordinal(first + _EPOCH), date.fromordinal(last + _EPOCH)
-        low, high = begin.year * 12 + begin.month - 1, end.year * 12 + end.month - 1
-        total = sum(self.mask(month).bit_count() for month in range(low, high + 1))
-        total -= (self.mask(low) & ((1 << begin.day) - 1)).bit_count()
-        total -= (self.mask(high) >> (end.day + 1)).bit_count()
+        total = sum(mask.bit_count() for year in range(begin.year, end.year + 1) for mask in self.year(year))
+        months = self.year(begin.year)
+        total -= sum(mask.bit_count() for mask in months[: begin.month - 1])
+        total -= (months[begin.month - 1] & ((1 << begin.day) - 1)).bit_count()
+        months = self.year(end.year)
+        total -= sum(mask.bit_count() for mask in months[end.month :])
+        total -= (months[end.month - 1] >> (end.day + 1)).bit_count()
         return total
-
-
-def _month_length(year: int, month: int) -> int:
-    if month == 2:
-        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
-    return 30 if month in {4, 6, 9, 11} else 31
-
-
-def _ordinal(month: int) -> int:
-    return date(month // 12, month % 12 + 1, 1).toordinal()
 
 
 class WallTimes:

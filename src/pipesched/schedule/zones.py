@@ -19,13 +19,12 @@ _UTC_NAMES: Final = frozenset({"GMT0", "GMT+0", "GMT-0", "Etc/GMT0", "Etc/GMT+0"
 _NOT_PLACES: Final = ("posix/", "right/", "posixrules", "localtime", "Factory")
 
 _DAY: Final = 86_400
-_BLOCK: Final = 400 * _DAY
-_STEP: Final = (
-    2 * _DAY
-)  # two changes of one zone are 6.9 days apart or more, in all of tzdata (a test reads it)
+_BLOCK: Final = 128 * _DAY
+# Two changes of one zone are 6.9 days apart or more in all of tzdata; a test looks.
+_STEP: Final = 4 * _DAY
 _MARGIN: Final = 2 * _DAY  # a block knows the change before it, since a clock goes back by a day at most
-_FIRST: Final = -62_135_596_800 + 4 * _DAY
-_LAST: Final = 253_402_300_799 - 4 * _DAY
+_FIRST: Final = -62_135_596_800 + 8 * _DAY
+_LAST: Final = 253_402_300_799 - 8 * _DAY
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
