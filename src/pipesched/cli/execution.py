@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipesched.errors import InputOutputError, NotPermitted, PipeschedError, exit_status
-from pipesched.report import ItemError, Outcome, RunReport
+from pipesched.report import CHUNKS, ItemError, Outcome, RunReport
 
 if TYPE_CHECKING:
     from pipesched.cli.app import App
@@ -133,7 +133,7 @@ def _failed(options: PipelineOptions, error: PipeschedError) -> Outcome:
 
 
 def document_counts(outcome: Outcome) -> dict[str, int]:
-    """Documents by what became of them, as the ledger and the metrics count them."""
+    """Documents by what became of them, as the ledger and the metrics count them, and the chunks that are held now."""
     stats = outcome.stats
     return {
         "new": stats.new_documents,
@@ -143,6 +143,7 @@ def document_counts(outcome: Outcome) -> dict[str, int]:
         "unchanged": stats.unchanged_documents,
         "skipped": stats.skipped_documents,
         "failed": stats.failed_documents,
+        CHUNKS: stats.total_chunks,
     }
 
 

@@ -21,9 +21,10 @@ FRESH_SECONDS: Final = 1.0
 SHARE: Final = 5.0
 """What took long to make is kept that many times as long, so that the endpoint takes a fifth of a core at most."""
 
-RECENT_RUNS: Final = 20
-LAST_ERRORS: Final = 5
-LISTED_REPORTS: Final = 8
+RECENT_RUNS: Final = 15
+LAST_ERRORS: Final = 4
+LISTED_REPORTS: Final = 6
+BARS: Final = 20
 
 T = TypeVar("T")
 
@@ -125,22 +126,16 @@ class Documents:
         return document(status_document(self._snapshot.get()))
 
     def _jobs(self) -> Response:
-        from pipesched.views.jobs import job_document
+        from pipesched.views.jobs import JobDocuments
 
         snapshot = self._snapshot.get()
-        jobs = [
-            job_document(
-                view.job,
-                job_file=snapshot.job_file,
-                environment=self._source.environment,
-                home=snapshot.paths.home,
-                summary=view.summary,
-                progress=view.progress,
-                now=snapshot.now,
-            )
-            for view in snapshot.jobs.values()
-        ]
-        return document({"jobs": jobs})
+        documents = JobDocuments(
+            job_file=snapshot.job_file,
+            environment=self._source.environment,
+            home=snapshot.paths.home,
+            now=snapshot.now,
+        )
+        return document({"jobs": [documents.of_view(view) for view in snapshot.jobs.values()]})
 
     def _metrics(self) -> Response:
         from pipesched.http.metrics import Scrape, metrics
@@ -151,20 +146,26 @@ class Documents:
         return metrics(Scrape(self._snapshot.get(), totals, health))
 
     def _page(self) -> Response:
-        from pipesched.http.page import PageFacts, page
+        from pipesched.http.page import PageFacts, listed_jobs, page
         from pipesched.runs import reports
         from pipesched.runs.model import FAILED
+        from pipesched.views.vitals import FINISHED
 
-        health = self._health.get()
+        health, snapshot = self._health.get(), self._snapshot.get()
+        jobs = listed_jobs(snapshot, health)
         with self._ledger() as ledger:
-            recent = ledger.history(None, None, None, RECENT_RUNS)
-            errors = ledger.history(None, FAILED, None, LAST_ERRORS)
-        return page(
-            PageFacts(
-                snapshot=self._snapshot.get(),
-                health=health,
-                recent=recent,
-                errors=errors,
-                reports=reports.list_reports(self._source.paths.output_dir, LISTED_REPORTS),
+            return page(
+                PageFacts(
+                    snapshot=snapshot,
+                    health=health,
+                    jobs=jobs,
+                    past={
+                        view.job.id: ledger.history(view.job.id, FINISHED, None, BARS)
+                        for view in jobs
+                        if view.summary.last_run is not None
+                    },
+                    recent=ledger.history(None, None, None, RECENT_RUNS),
+                    errors=ledger.history(None, FAILED, None, LAST_ERRORS),
+                    reports=reports.list_reports(self._source.paths.output_dir, LISTED_REPORTS),
+                )
             )
-        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +29,8 @@ REFRESH_SECONDS: Final = 15
 MAX_JOBS: Final = 200
 MAX_CHECKS: Final = 60
 NONE: Final = "\u2013"
+WELL: Final = Check("pass", "")
+_ORDER: Final = {"fail": 0, "warn": 1, "pass": 2}
 _DOT: Final = {"pass": "1a7f4b", "warn": "d99a1c", "fail": "c5352c"}
 _SIGN: Final = {
     "pass": Markup('<svg viewBox="0 0 20 20" aria-hidden="true"><path d="M4 10.5l4 4 8-9"/></svg>'),
@@ -38,13 +42,16 @@ _TITLE: Final = {"pass": "All is well", "warn": "Works, but needs a look", "fail
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """What the page shows. `recent`: the newest runs; `errors`: the newest failed ones; `reports`: as listed by runs.reports.
+    """What the page shows. `jobs`: those that are listed; `past`: the newest finished runs of each, newest first.
 
-    `local` puts a time into the zone that the page is read in.
+    `recent`: the newest runs; `errors`: the newest failed ones; `reports`: as listed by runs.reports. `local` puts a time into
+    the zone that the page is read in.
     """
 
     snapshot: Snapshot
     health: Health
+    jobs: Sequence[JobView]
+    past: Mapping[str, Sequence[Run]]
     recent: Sequence[Run]
     errors: Sequence[Run]
     reports: Sequence[Mapping[str, Any]]
@@ -62,7 +69,7 @@ def page(facts: PageFacts) -> Response:
                 verdict(facts),
                 tiles(facts),
                 jobs(facts),
-                tag("div", checks(facts), join((errors(facts), reports(facts))), class_="two"),
+                tag("div", checks(facts), tag("div", errors(facts), reports(facts)), class_="two"),
                 runs(facts),
             ),
             bottom(),
@@ -152,28 +159,28 @@ def tiles(facts: PageFacts) -> Markup:
     )
 
 
-def jobs(facts: PageFacts) -> Markup:
-    shot = facts.snapshot
-    if not shot.jobs:
-        return section("Jobs", tag("p", "There are none yet: ", tag("code", "pipesched init"), "."))
-    far = datetime.max.replace(tzinfo=shot.now.tzinfo)
+def listed_jobs(snapshot: Snapshot, health: Health) -> list[JobView]:
+    """The jobs that the page lists: those that are not well, then those that are due soonest."""
+    far = datetime.max.replace(tzinfo=snapshot.now.tzinfo)
 
     def rank(view: JobView) -> tuple[int, datetime, str]:
-        check = facts.health.checks.get(f"job:{view.job.id}")
-        worry = {"fail": 0, "warn": 1}.get(check.status, 2) if check else 2
+        check = health.checks.get(f"job:{view.job.id}")
+        worry = 2 if check is None else _ORDER[check.status]
         return worry, far if view.next is None else view.next.at, view.job.id
 
-    listed = sorted(shot.jobs.values(), key=rank)[:MAX_JOBS]
-    cut = (
-        f"{len(listed):,} of {len(shot.jobs):,}: the worst, then the next"
-        if len(listed) < len(shot.jobs)
-        else ""
-    )
+    return sorted(snapshot.jobs.values(), key=rank)[:MAX_JOBS]
+
+
+def jobs(facts: PageFacts) -> Markup:
+    total = len(facts.snapshot.jobs)
+    if not total:
+        return section("Jobs", tag("p", "There are none yet: ", tag("code", "pipesched init")))
+    cut = f"{len(facts.jobs):,} of {total:,}: the worst, then the next" if len(facts.jobs) < total else ""
     return section(
         "Jobs",
         table(
-            ("Job", "Next run", "Last run", "Fresh", "Documents"),
-            (job_row(view, facts) for view in listed),
+            ("Job", "Next run", "Last run", "Runs", "Fresh", "Documents"),
+            (job_row(view, facts) for view in facts.jobs),
             numeric={"Documents"},
         ),
         note=cut,
@@ -183,54 +190,88 @@ def jobs(facts: PageFacts) -> Markup:
 def job_row(view: JobView, facts: PageFacts) -> Markup:
     now = facts.snapshot.now
     last = view.summary.last_run
-    state = view.state
-    name = view.job.name or view.job.id
-    subtitle = view.timed.schedule.text + (f" · {view.job.timezone}" if view.job.kind == "cron" else "")
-    if view.next is not None:
-        due = view.next.at.astimezone(load_zone(view.job.timezone))
-        upcoming = join((ago(view.next.at, now), sub(moment(due, now))))
-    else:
-        upcoming = tag("span", "at the daemon's start" if state == "scheduled" else state, class_="tag")
-    if last is None:
-        result: object = ""
-    else:
-        began = last.started_at
-        result = join(
-            (
-                report_link(last, status(last.status)),
-                sub(
-                    "" if began is None else ago(began, now),
-                    " · " * (last.duration_seconds is not None),
-                    took(last.duration_seconds),
-                ),
-            )
-        )
+    subtitle = view.timed.schedule.text + (f" \u00b7 {view.job.timezone}" if view.job.kind == "cron" else "")
+    check = facts.health.checks.get(f"job:{view.job.id}", WELL)
+    worry = (
+        "" if check.status == "pass" else tag("span", foreign(check.message), class_=f"worry {check.status}")
+    )
+    result: object = ""
+    if last is not None:
+        began = "" if last.started_at is None else ago(last.started_at, now)
+        details = " \u00b7 ".join(part for part in (began, took(last.duration_seconds)) if part)
+        result = join((report_link(last, status(last.status)), sub(details)))
     synced = None if view.summary.last_sync is None else view.summary.last_sync.finished_at
     documents, chunks = sync_counts(view)
     return tag(
         "tr",
-        cell("", tag("span", foreign(name), class_="name"), sub(foreign(subtitle))),
-        cell("Next run", upcoming),
+        cell(
+            "",
+            tag("span", foreign(view.job.name or view.job.id), class_="name"),
+            sub(foreign(subtitle)),
+            worry,
+        ),
+        cell("Next run", next_run(view, now)),
         cell("Last run", result),
-        cell("Fresh", "" if synced is None else span(now - synced) + " old"),
+        cell("Runs", bars(facts.past.get(view.job.id, ()))),
+        cell("Fresh", freshness(synced, last, now)),
         cell(
             "Documents",
             "" if documents is None else f"{documents:,}",
             "" if chunks is None else sub(f"{chunks:,} chunks"),
             numeric=True,
         ),
-        class_="off" if state in {"paused", "done"} else None,
+        class_="off" if view.state in {"paused", "done"} else None,
+    )
+
+
+def next_run(view: JobView, now: datetime) -> Markup:
+    if view.next is None:
+        return tag("span", "at start" if view.state == "scheduled" else view.state, class_="tag")
+    due = view.next.at.astimezone(load_zone(view.job.timezone))
+    return join((ago(view.next.at, now), sub(moment(due, now))))
+
+
+def freshness(synced: datetime | None, last: Run | None, now: datetime) -> str:
+    if synced is not None:
+        return f"{span(now - synced)} old"
+    return "dry runs only" if last is not None and last.dry_run else ""
+
+
+def bars(past: Sequence[Run]) -> Markup:
+    """The last runs, oldest first: the colour is how one ended, the height how long it took (square root, of the longest)."""
+    if not past:
+        return Markup("")
+    longest = max(run.duration_seconds or 0 for run in past) or 1
+    drawn = []
+    for place, run in enumerate(reversed(past)):
+        height = 4 + round(18 * math.sqrt((run.duration_seconds or 0) / longest))
+        drawn.append(tag("rect", x=place * 6, y=22 - height, width=4, height=height, rx=1, class_=run.status))
+    counts = Counter(run.status for run in past)
+    words = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return tag(
+        "svg",
+        tag("title", f"the last {len(past)}: {words}"),
+        *drawn,
+        class_="bars",
+        role="img",
+        width=len(past) * 6,
+        height=22,
+        viewBox=f"0 0 {len(past) * 6} 22",
     )
 
 
 def checks(facts: PageFacts) -> Markup:
-    """Those that are not well first; all of them, as far as they are listed at all."""
-    order = {"fail": 0, "warn": 1, "pass": 2}
-    ranked = sorted(facts.health.checks.items(), key=lambda item: order[item[1].status])
+    """Those that are not well first. Jobs that are well have said so above."""
+    shown = {
+        name: check
+        for name, check in facts.health.checks.items()
+        if check.status != "pass" or not name.startswith("job:")
+    }
+    ranked = sorted(shown.items(), key=lambda item: _ORDER[item[1].status])
 
     def item(name: str, check: Check) -> Markup:
         hint = tag("span", foreign(check.hint), class_="hint") if check.hint else ""
-        title = name.removeprefix("job:").replace("_", " ") if not name.startswith("job:") else name[4:]
+        title = name[4:] if name.startswith("job:") else name.replace("_", " ")
         return tag(
             "li",
             tag("span", check.status, class_=f"tag {check.status}"),
@@ -300,19 +341,18 @@ def reports(facts: PageFacts) -> Markup:
     def item(report: Mapping[str, Any]) -> Markup:
         filename = str(report["filename"])
         link = tag("a", foreign(report.get("message") or filename), href=report_path(filename))
-        return tag(
-            "li",
-            link,
-            tag(
-                "span",
-                foreign(report.get("job_id") or "by hand"),
-                " · ",
-                foreign(report.get("timestamp")),
-                class_="sub",
-            ),
-        )
+        who = foreign(report.get("job_id") or "by hand")
+        return tag("li", link, sub(who, " \u00b7 ", when(report.get("timestamp"), facts)))
 
     return section("Reports", tag("ul", join(map(item, facts.reports)), class_="plain"), note="as JSON")
+
+
+def when(timestamp: object, facts: PageFacts) -> Markup:
+    try:
+        time = datetime.fromisoformat(str(timestamp))
+    except ValueError:
+        return foreign(timestamp)
+    return foreign(timestamp) if time.tzinfo is None else text(ago(time, facts.snapshot.now))
 
 
 def bottom() -> Markup:

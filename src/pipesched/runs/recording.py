@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pipesched.errors import NotFound
+from pipesched.report import CHUNKS
 from pipesched.runs.model import EXECUTED, FAILED, RunState
 from pipesched.runs.reading import Created
 from pipesched.runs.rows import RECENT, micros
@@ -77,7 +78,7 @@ def record_sync(db: sqlite3.Connection, row: sqlite3.Row, documents: Mapping[str
     )
     db.executemany(
         "INSERT INTO documents (outcome, count) VALUES (?, ?) ON CONFLICT (outcome) DO UPDATE SET count = count + excluded.count",
-        counts.items(),
+        ((outcome, number) for outcome, number in counts.items() if outcome != CHUNKS),
     )
 
 

@@ -6,6 +6,7 @@ import heapq
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pipesched.report import CHUNKS
 from pipesched.settings import NEXT_COUNT
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def sync_counts(view: JobView) -> tuple[int | None, int | None]:
     counts = view.summary.documents
     if not counts:
         return None, None
-    return sum(counts.get(outcome, 0) for outcome in _HELD), counts.get("chunks")
+    return sum(counts.get(outcome, 0) for outcome in _HELD), counts.get(CHUNKS)
 
 
 def _running(run: Run, now: datetime) -> dict[str, Any]:

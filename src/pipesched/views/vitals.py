@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RATED_RUNS: Final = 20
 """How many finished runs the ledger's success rates look at."""
-_FINISHED: Final[frozenset[RunState]] = EXECUTED | FAILED | {"interrupted"}
+FINISHED: Final[frozenset[RunState]] = EXECUTED | FAILED | {"interrupted"}
 
 
 def health_facts(
@@ -86,7 +86,7 @@ def last_finished(view: JobView, ledger: Ledger) -> Run | None:
     last = view.summary.last_run
     if last is None or last.status not in ACTIVE:
         return last
-    return next(iter(ledger.history(view.job.id, _FINISHED, None, 1)), None)
+    return next(iter(ledger.history(view.job.id, FINISHED, None, 1)), None)
 
 
 def unmet(view: JobView, synced_at: datetime | None, now: datetime) -> tuple[datetime, ...]:
