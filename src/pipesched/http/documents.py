@@ -22,8 +22,8 @@ SHARE: Final = 5.0
 """What took long to make is kept that many times as long, so that the endpoint takes a fifth of a core at most."""
 
 RECENT_RUNS: Final = 15
-LAST_ERRORS: Final = 4
-LISTED_REPORTS: Final = 6
+LAST_ERRORS: Final = 20
+LISTED_REPORTS: Final = 5
 BARS: Final = 20
 
 T = TypeVar("T")

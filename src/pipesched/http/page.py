@@ -28,6 +28,7 @@ from pipesched.views.status import is_active, sync_counts
 REFRESH_SECONDS: Final = 15
 MAX_JOBS: Final = 200
 MAX_CHECKS: Final = 60
+MAX_ERRORS: Final = 4
 NONE: Final = "\u2013"
 WELL: Final = Check("pass", "")
 _ORDER: Final = {"fail": 0, "warn": 1, "pass": 2}
@@ -121,16 +122,23 @@ def top(facts: PageFacts) -> Markup:
 def verdict(facts: PageFacts) -> Markup:
     """The one sentence that a glance should give."""
     status = facts.health.status
-    bad = [check for check in facts.health.checks.values() if check.status == status != "pass"]
-    scheduler = facts.health.checks.get("scheduler", Check("pass", ""))
     # The sum over the jobs says less than the job that made it.
-    said = [check for name, check in facts.health.checks.items() if check in bad and name != "jobs"]
-    message = (said or bad)[0].message if bad else f"Scheduler {scheduler.message}."
-    more = f" (and {len(said) - 1} more, below)" if len(said) > 1 else ""
+    bad = [
+        (name, check)
+        for name, check in facts.health.checks.items()
+        if check.status == status != "pass" and name != "jobs"
+    ]
+    if bad:
+        name, check = bad[0]
+        more = f" (and {len(bad) - 1} more, below)" if len(bad) > 1 else ""
+        who = f"{name[4:]}: " if name.startswith("job:") else ""
+        message = join((foreign(who + check.message), more))
+    else:
+        message = foreign(f"Scheduler {facts.health.checks.get('scheduler', WELL).message}.")
     return tag(
         "div",
         tag("span", _SIGN[status], class_="sign"),
-        tag("div", tag("strong", _TITLE[status]), tag("p", foreign(message), more)),
+        tag("div", tag("strong", _TITLE[status]), tag("p", message)),
         class_=f"verdict {status}",
         role="status",
     )
@@ -152,8 +160,8 @@ def tiles(facts: PageFacts) -> Markup:
         tile("Next run", NONE if due is None else ago(due, shot.now)),
         tile("Active jobs", f"{active:,}", f"of {len(shot.jobs):,}"),
         tile("Runs done", f"{counters.executed:,}", last),
-        tile("Failed", f"{counters.failed:,}", bad=counters.failed > 0),
-        tile("Missed, skipped", f"{counters.missed:,}, {counters.skipped:,}"),
+        tile("Failed", f"{counters.failed:,}"),
+        tile("Missed", f"{counters.missed:,}", f"{counters.skipped:,} skipped"),
         tile("Success, last 20", rate, bad=(counters.success_rate or 1) < 0.5),
         class_="tiles",
     )
@@ -293,7 +301,7 @@ def runs(facts: PageFacts) -> Markup:
 
     def row(run: Run) -> Markup:
         began = run.started_at or run.until or run.scheduled_for or run.queued_at
-        count = f" {run.count:,} times" if run.count > 1 else ""
+        count = sub(f"{run.count:,} times") if run.count > 1 else ""
         return tag(
             "tr",
             cell("When", "" if began is None else join((ago(began, now), sub(clock(began, facts))))),
@@ -316,22 +324,28 @@ def cause(run: Run) -> str:
 
 
 def errors(facts: PageFacts) -> Markup:
+    """The newest failures; those of one job for one reason are told once."""
     if not facts.errors:
         return section("Last errors", tag("p", "None."))
     now = facts.snapshot.now
+    grouped: dict[tuple[str | None, str], list[Run]] = {}
+    for run in facts.errors:
+        grouped.setdefault((run.job_id, run.reason), []).append(run)
 
-    def item(run: Run) -> Markup:
-        when = "" if run.finished_at is None else ago(run.finished_at, now)
-        command = tag("code", f"pipesched logs {run.run_id}")
+    def item(group: Sequence[Run]) -> Markup:
+        run = group[0]
+        ended = "" if run.finished_at is None else f" {ago(run.finished_at, now)}"
+        times = f", {len(group)} times" if len(group) > 1 else ""
+        command = tag("code", f"pipesched logs {run.job_id or run.run_id}")
         return tag(
             "li",
             foreign(run.reason or run.status),
-            tag(
-                "span", foreign(run.job_id or "by hand"), f" · {run.status} {when} · ", command, class_="sub"
-            ),
+            sub(foreign(run.job_id or "by hand"), f" \u00b7 {run.status}{ended}{times}"),
+            sub(command),
         )
 
-    return section("Last errors", tag("ul", join(map(item, facts.errors)), class_="plain"))
+    listed = list(grouped.values())[:MAX_ERRORS]
+    return section("Last errors", tag("ul", join(map(item, listed)), class_="plain"))
 
 
 def reports(facts: PageFacts) -> Markup:
@@ -340,7 +354,8 @@ def reports(facts: PageFacts) -> Markup:
 
     def item(report: Mapping[str, Any]) -> Markup:
         filename = str(report["filename"])
-        link = tag("a", foreign(report.get("message") or filename), href=report_path(filename))
+        shown = foreign(report.get("message") or filename)
+        link = tag("a", shown, href=report_path(filename), class_="line")
         who = foreign(report.get("job_id") or "by hand")
         return tag("li", link, sub(who, " \u00b7 ", when(report.get("timestamp"), facts)))
 

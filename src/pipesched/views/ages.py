@@ -32,7 +32,10 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 def took(seconds: float | None) -> str:
-    """A run's duration: `0.84 s`, `12 s`, `3 min`; "" where there is none."""
+    """A run's duration: `0.84 s`, `12 s`, `3 min 34 s`, `2 h 05 min`; "" where there is none."""
     if seconds is None:
         return ""
-    return f"{seconds:.2g} s" if seconds < 10 else span(seconds)
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02} s" if 1 <= minutes < 60 else span(seconds)
