@@ -27,7 +27,13 @@ def verify(
     from pipesched.cli.resolution import run_options
     from pipesched.pipeline.verify import verify
 
-    found = verify(run_options(app, job, pipeline), index_dir=app.paths.index_dir, deep=deep, repair=repair)
+    found = verify(
+        run_options(app, job, pipeline),
+        index_dir=app.paths.index_dir,
+        now=app.now,
+        deep=deep,
+        repair=repair,
+    )
     if app.json:
         app.out.document(found.as_json())
     else:

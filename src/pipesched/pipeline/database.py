@@ -1,0 +1,196 @@
+"""SQLite as the pipeline's own files need it: private, durable, migrated, and read without leaving a trace."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from pipesched.errors import Busy, DataError, InputOutputError, NotPermitted, PipeschedError
+from pipesched.files import umask
+
+BUSY_SECONDS = 30.0
+
+Migrations = Sequence[str]
+"""Scripts; the number of those that were run is the file's user_version."""
+
+
+class Damaged(DataError):
+    """The file is not what we wrote. What it held can be had again, so that it is set aside (see `set_aside`)."""
+
+    code = "state_damaged"
+
+    def __init__(self, path: Path, why: object) -> None:
+        super().__init__(
+            f"{path} is damaged: {why}", hint="the next run makes it anew; the old file is kept beside it"
+        )
+        self.path = path
+
+
+class Database:
+    """One open file; every error of SQLite arrives as one of ours."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path, migrations: Migrations) -> Self:
+        """Open for writing, made (0600) if needed, in a folder that exists. Raises Damaged, Busy, InputOutputError, NotPermitted."""
+        with translated(path), umask(0o077):
+            # Autocommit: transactions are begun by hand. The writer of a run is a thread of its own, one at a time.
+            connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                database = cls(path, connection)
+                database._migrate(migrations)
+            except BaseException:
+                connection.close()
+                raise
+            return database
+
+    @classmethod
+    def open_to_read(cls, path: Path, migrations: Migrations) -> Self:
+        """Open without writing a byte; a file that is not there reads as an empty one.
+
+        SQLite would make a -shm file to read one in WAL mode. Without a -wal file nobody is writing, and `immutable` reads
+        the file as it is; who starts to write in that moment appends to the -wal file, so that what is read stays whole.
+        """
+        with translated(path):
+            if not path.exists():
+                connection = sqlite3.connect(":memory:", isolation_level=None)
+                database = cls(path, connection)
+                database._migrate(migrations)
+                return database
+            live = path.with_name(path.name + "-wal").exists()
+            connection = sqlite3.connect(
+                f"file:{quote(str(path))}?mode=ro{'' if live else '&immutable=1'}",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+            )
+            database = cls(path, connection)
+            try:
+                database._check_version(migrations)
+            except BaseException:
+                connection.close()
+                raise
+            return database
+
+    @classmethod
+    def copy(cls, path: Path, migrations: Migrations) -> Self:
+        """The file's content in memory, brought to this version's schema; the file is only read."""
+        source = cls.open_to_read(path, migrations)
+        try:
+            with translated(path):
+                connection = sqlite3.connect(":memory:", isolation_level=None)
+                source.back_up(connection)
+                connection.execute("PRAGMA journal_mode=MEMORY")
+                database = cls(path, connection)
+                database._migrate(migrations)
+                return database
+        finally:
+            source.close()
+
+    def back_up(self, into: sqlite3.Connection) -> None:
+        self._connection.backup(into)
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _check_version(self, migrations: Migrations) -> int:
+        version = self._version()
+        if version > len(migrations):
+            raise DataError(
+                f"{self.path} was written by a newer pipesched",
+                hint="use that version, or name another --state-dir",
+            )
+        return version
+
+    def _migrate(self, migrations: Migrations) -> None:
+        version = self._check_version(migrations)
+        if version == len(migrations):
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for script in migrations[self._version() :]:
+                for statement in script.split(";"):
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={len(migrations)}")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        with translated(self.path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Rows one at a time; the file must not be written meanwhile."""
+        with translated(self.path):
+            yield from self._connection.execute(sql, values)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement; returns how many rows it touched."""
+        with translated(self.path):
+            return self._connection.execute(sql, values).rowcount
+
+    def execute_many(self, sql: str, values: Iterator[Any] | Sequence[Any]) -> None:
+        with translated(self.path):
+            self._connection.executemany(sql, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, durable when it ends."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def close(self) -> None:
+        with translated(self.path):
+            self._connection.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _ours(path, error) from error
+
+
+def _ours(path: Path, error: sqlite3.Error) -> PipeschedError:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Busy(f"{path} is being written by another process", hint="try again in a moment")
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return InputOutputError(f"cannot write {path}: {error}", hint="free some space: df -h")
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        return NotPermitted(
+            f"cannot open {path}: {error}", hint=f"check who owns it: ls -ld {path.parent} {path}"
+        )
+    # Corrupt pages, no database at all, or a schema that lacks what we made.
+    return Damaged(path, error)
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged file and its journals out of the way; returns where it is now."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.replace(kept)
+    return kept

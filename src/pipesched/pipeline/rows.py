@@ -1,0 +1,87 @@
+"""Chunks as rows of a collection: content-addressed ids, and hashes that say what a row should hold. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipesched.pipeline.model import Document, Metadata, MetadataValue, Record
+
+UNKNOWN = ""
+"""In place of a metadata hash: nobody knows what the collection holds there, so that the row is written whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a collection should hold of one chunk. `metadata` is all but indexed_timestamp."""
+
+    id: str
+    source: str
+    ordinal: int
+    text: str
+    text_hash: bytes
+    metadata: Metadata
+    metadata_hash: str
+
+
+def text_hash(text: str) -> bytes:
+    """sha256 of the exact text. A lone surrogate, which no embedder takes, must not stop us here."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def chunk_id(source: str, text: bytes, occurrence: int) -> str:
+    """The id of the `occurrence`-th chunk of `source` whose text has the hash `text`: where it stands does not matter."""
+    key = json.dumps([source, text.hex(), occurrence])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def metadata_hash(metadata: Metadata) -> str:
+    """The same for the metadata that we write and for what the collection gives back, whenever it was indexed."""
+    values = {key: value for key, value in metadata.items() if key != "indexed_timestamp"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def rows_of(document: Document, chunks: Sequence[str]) -> list[Row]:
+    """The rows of `document`, split into `chunks`."""
+    seen: Counter[bytes] = Counter()
+    rows = []
+    for ordinal, text in enumerate(chunks):
+        digest = text_hash(text)
+        metadata: dict[str, MetadataValue] = {
+            **document.metadata,
+            "chunk_index": ordinal,
+            "chunk_count": len(chunks),
+        }
+        rows.append(
+            Row(
+                id=chunk_id(document.source, digest, seen[digest]),
+                source=document.source,
+                ordinal=ordinal,
+                text=text,
+                text_hash=digest,
+                metadata=metadata,
+                metadata_hash=metadata_hash(metadata),
+            )
+        )
+        seen[digest] += 1
+    return rows
+
+
+def row_of(record: Record) -> Row | None:
+    """What a collection holds, as the row that it would be; None where we never wrote it."""
+    source = record.metadata.get("source")
+    ordinal = record.metadata.get("chunk_index")
+    if not isinstance(source, str) or not isinstance(ordinal, int):
+        return None
+    return Row(
+        id=record.id,
+        source=source,
+        ordinal=ordinal,
+        text=record.text,
+        text_hash=text_hash(record.text),
+        metadata={key: value for key, value in record.metadata.items() if key != "indexed_timestamp"},
+        metadata_hash=metadata_hash(record.metadata),
+    )

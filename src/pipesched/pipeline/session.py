@@ -1,0 +1,229 @@
+"""What one run holds open, each thing from when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pipesched.errors import PipeschedError, ServiceUnavailable
+from pipesched.options import PipelineOptions
+from pipesched.pipeline.backends import Backends, Progress
+from pipesched.pipeline.cache import EmbeddingCache
+from pipesched.pipeline.chunks import Chunker
+from pipesched.pipeline.documents import DocumentSettings
+from pipesched.pipeline.index_settings import IndexSettings, document_digest
+from pipesched.pipeline.manifest import Manifest, manifest_path
+from pipesched.pipeline.mode import Generation
+from pipesched.pipeline.model import Embedder, ModelSpec, VectorStore
+from pipesched.pipeline.stores import Probe
+from pipesched.pipeline.stores.mark import Mark
+from pipesched.pipeline.tally import Tally
+
+if TYPE_CHECKING:
+    from pipesched.pipeline.model import Vector
+
+
+class Stopped(Exception):
+    """The run was asked to end, and stands at a batch boundary."""
+
+
+@dataclass
+class Session:
+    """One run over one collection; whoever makes it holds the store's lock."""
+
+    options: PipelineOptions
+    manifest: Manifest
+    cache: EmbeddingCache
+    backends: Backends
+    progress: Progress
+    stop: threading.Event
+    started: datetime
+    tally: Tally = field(default_factory=Tally)
+    notes: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+    model_error: ServiceUnavailable | None = None
+    dropped: bool = False
+    """Whether a collection was dropped, so that Chroma has left folders behind."""
+    _names: dict[str, str] | None = None
+    _store: VectorStore | None = None
+    _embedder: Embedder | None = None
+
+    @classmethod
+    def open(
+        cls,
+        options: PipelineOptions,
+        index_dir: Path,
+        *,
+        backends: Backends,
+        progress: Progress,
+        stop: threading.Event,
+        started: datetime,
+    ) -> Self:
+        """For a run that writes: opens manifest and cache, and makes them if needed."""
+        manifest = Manifest.open(manifest_path(index_dir, options.storage_path, options.collection_name))
+        try:
+            cache = EmbeddingCache.open(index_dir)
+        except BaseException:
+            manifest.close()
+            raise
+        return cls(options, manifest, cache, backends, progress, stop, started)
+
+    @property
+    def collection(self) -> str:
+        return self.options.collection_name
+
+    @property
+    def timestamp(self) -> str:
+        """The indexed_timestamp of every row that this run writes."""
+        return self.started.isoformat(timespec="seconds")
+
+    @property
+    def document_settings(self) -> DocumentSettings:
+        return DocumentSettings(self.options.blog_base_url, self.options.base_url, self.options.index_drafts)
+
+    @property
+    def documents(self) -> str:
+        return document_digest(self.document_settings)
+
+    @property
+    def store(self) -> VectorStore:
+        if self._store is None:
+            self.progress.phase("opening the store")
+            self._store = self.backends.open_store(self.options.storage_path)
+        return self._store
+
+    @property
+    def store_is_open(self) -> bool:
+        return self._store is not None
+
+    def close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def embedder(self, spec: ModelSpec) -> Embedder:
+        if self.model_error is not None:
+            raise self.model_error
+        if self._embedder is None:
+            self._embedder = self.backends.open_embedder(spec)
+        return self._embedder
+
+    def identify(self, recorded: ModelSpec | None) -> ModelSpec:
+        """What the model is now. While its service is down it is taken for what it was, until something must be embedded."""
+        model = self.options.embedding_model
+        known = recorded or self.cache.spec(model)
+        try:
+            return self.backends.identify(model, recorded=known)
+        except ServiceUnavailable as error:
+            assumed = self.backends.identify(model, recorded=known, offline=True)
+            if not assumed.fingerprint:
+                raise
+            self.model_error = error
+            self.notes.append(f"the model could not be checked: {error.message}")
+            return assumed
+
+    def chunker(self, settings: IndexSettings) -> Chunker:
+        return chunker_for(settings, self.backends)
+
+    def names(self) -> dict[str, str]:
+        """The names of the store's collections by UUID, as they were when the run began (or when it first asked)."""
+        if self._names is None:
+            seen = self.backends.probe(self.options.storage_path) if self._store is None else None
+            if seen is not None:
+                self._names = {probe.uuid: name for name, probe in seen.items()}
+            else:
+                self._names = {info.uuid: info.name for info in self.store.collections()}
+        return self._names
+
+    def rename(self, old: str, new: str) -> None:
+        names = self.names()
+        self.store.rename(old, new)
+        self._names = {uuid: new if name == old else name for uuid, name in names.items()}
+
+    def look(self, name: str) -> Probe | None:
+        """The collection `name` as the store has it now, without opening the store where that can be."""
+        if self._store is None:
+            seen = self.backends.probe(self.options.storage_path)
+            if seen is not None:
+                self._names = {probe.uuid: name for name, probe in seen.items()}
+                return seen.get(name)
+        info = self.store.find(name)
+        return Probe(uuid=info.uuid, count=info.count, writes=-1) if info else None
+
+    def stored_vectors(
+        self, live: Generation | None, spec: ModelSpec
+    ) -> Callable[[Sequence[bytes]], Mapping[bytes, Vector]]:
+        """Finds vectors in the live collection, if the same model made it."""
+
+        def find(texts: Sequence[bytes]) -> Mapping[bytes, Vector]:
+            if live is None or live.settings is None or live.settings.fingerprint != spec.fingerprint:
+                return {}
+            rows = self.manifest.rows_with_text(live.number, texts)
+            if not rows:
+                return {}
+            from pipesched.pipeline.drift import intact
+
+            records = {
+                record.id: record for record in self.store.get(live.name, list(rows.values()), vectors=True)
+            }
+            return {
+                text: record.vector
+                for text, row in rows.items()
+                if (record := records.get(row)) is not None
+                and record.vector is not None
+                and intact(record, text, spec.dimensions)
+            }
+
+        return find
+
+    def check_stop(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for thing in (self._embedder, self._store, self.manifest, self.cache):
+            if thing is not None:
+                try:
+                    thing.close()
+                except PipeschedError:
+                    if error is None:
+                        raise
+        self._embedder = self._store = None
+
+
+def chunker_for(settings: IndexSettings, backends: Backends) -> Chunker:
+    if not settings.use_chunking:
+        return Chunker(size=1, overlap=0, whole=True)
+    return Chunker(
+        size=settings.chunk_size,
+        overlap=settings.chunk_overlap,
+        max_tokens=settings.max_tokens or None,
+        count_tokens=backends.token_counter(settings.spec),
+    )
+
+
+def mark_of(generation: Generation) -> Mark:
+    """What the generation's collection says about itself."""
+    settings = generation.settings
+    assert settings is not None
+    return Mark(
+        generation=generation.number,
+        settings=settings.digest,
+        model=settings.model,
+        fingerprint=settings.fingerprint,
+        dimensions=settings.dimensions,
+        max_tokens=settings.max_tokens,
+        query_prefix=settings.query_prefix,
+        data_dir=generation.data_dir,
+        data_dir_pattern=generation.pattern,
+    )

@@ -1,0 +1,61 @@
+"""A collection that the manifest does not know: ours by its mark, and read back, or somebody else's."""
+
+from __future__ import annotations
+
+from pipesched.errors import CollectionNotOurs
+from pipesched.pipeline import drift
+from pipesched.pipeline.index_settings import IndexSettings
+from pipesched.pipeline.mode import Generation
+from pipesched.pipeline.session import Session
+from pipesched.pipeline.stores.mark import Mark
+
+
+def take_over(session: Session, live: Generation | None) -> Generation:
+    """The live generation as the collection's mark describes it, its rows read back into the manifest.
+
+    Without a mark: with --adopt a generation of unknown settings, which is replaced by one of ours. Raises CollectionNotOurs.
+    """
+    options, manifest = session.options, session.manifest
+    info = session.store.find(session.collection)
+    assert info is not None
+    mark = Mark.from_metadata(info.metadata)
+    if mark is None and not options.adopt:
+        raise CollectionNotOurs(
+            f"the collection {session.collection} in {options.storage_path} was not made by pipesched",
+            hint="name another --collection-name; with --adopt it is replaced by one of pipesched's",
+        )
+    numbers = [generation.number for generation in manifest.generations() if generation is not live]
+    number = max([mark.generation if mark else 1, 1, *(number + 1 for number in numbers)])
+    if live is not None:
+        manifest.forget_generation(live.number)
+    generation = manifest.put_generation(
+        Generation(
+            number=number,
+            name=session.collection,
+            uuid=info.uuid,
+            state="live",
+            settings=_settings(session, mark),
+            data_dir=mark.data_dir if mark else "",
+            pattern=mark.data_dir_pattern if mark else "",
+            documents="",
+            mode="full",
+            reason="",
+            fresh_after=None,
+            since=session.timestamp,
+        )
+    )
+    if mark is not None:
+        session.progress.phase("reading the collection back")
+        extra = drift.read_back(manifest, number, session.store.pages(session.collection))
+        session.store.delete(session.collection, extra)
+    return generation
+
+
+def _settings(session: Session, mark: Mark | None) -> IndexSettings | None:
+    """What the mark says about the settings: all of them if it agrees with those of now, else only the model."""
+    if mark is None:
+        return None
+    now = IndexSettings.of(session.options, mark.spec)
+    if now.digest == mark.settings:
+        return now
+    return IndexSettings.of_unknown(mark.spec)

@@ -1,0 +1,199 @@
+"""Whether the collection is what the folder says, row by row, on demand vector by vector."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipesched.errors import Busy, CollectionNotOurs, NotFound
+from pipesched.files import KernelLock
+from pipesched.options import PipelineOptions
+from pipesched.pipeline import documents, drift
+from pipesched.pipeline.backends import Backends, NoProgress, Progress
+from pipesched.pipeline.batches import Reader, read_batches
+from pipesched.pipeline.cache import EmbeddingCache
+from pipesched.pipeline.drift import Drift
+from pipesched.pipeline.index_settings import IndexSettings
+from pipesched.pipeline.manifest import Manifest, manifest_path
+from pipesched.pipeline.model import CollectionInfo, VectorStore
+from pipesched.pipeline.plan import plan_documents
+from pipesched.pipeline.run import run
+from pipesched.pipeline.search import find
+from pipesched.pipeline.session import Session
+from pipesched.pipeline.stores import lock_path
+from pipesched.pipeline.stores.mark import Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What differs, as chunk ids. `settings`: why the whole collection is not what these options ask for."""
+
+    drift: Drift = field(default_factory=Drift)
+    settings: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.drift and not self.settings
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "missing": self.drift.missing,
+            "extra": self.drift.extra,
+            "changed": [*self.settings, *self.drift.changed],
+            "bad_vectors": self.drift.bad_vectors,
+            "documents": sorted({source for source in self.drift.sources.values() if source}),
+            "failed_documents": list(self.failed),
+            "message": self.message,
+        }
+
+    def differences(self) -> Iterator[tuple[str, list[str]]]:
+        """Each kind with what is concerned, for people."""
+        kinds = (
+            ("missing", self.drift.missing),
+            ("extra", self.drift.extra),
+            ("changed", self.drift.changed),
+            ("bad vector", self.drift.bad_vectors),
+        )
+        yield "settings", list(self.settings)
+        for kind, ids in kinds:
+            yield kind, [f"{self.drift.sources.get(row) or '?'}  chunk {row}" for row in sorted(ids)]
+
+
+def verify(
+    options: PipelineOptions,
+    *,
+    index_dir: Path,
+    now: Callable[[], datetime],
+    deep: bool = False,
+    repair: bool = False,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    backends: Backends | None = None,
+) -> Verified:
+    """Compare the folder with the collection; `deep` reads the vectors too; `repair` mends through a run, and compares again.
+
+    Nothing is written unless `repair` finds something to mend. Raises Busy while a run is writing, DataDirMissing, and what
+    a run raises.
+    """
+    backends = backends or Backends()
+    options = replace(options, dry_run=False)
+    if KernelLock(lock_path(options.storage_path, index_dir)).is_held():
+        raise Busy(
+            f"a run is writing to {options.storage_path}", hint="verify when it is done: pipesched status"
+        )
+    found = _compare(options, index_dir, now, deep=deep, backends=backends)
+    if found.ok or not repair:
+        return found
+    run(
+        options,
+        index_dir=index_dir,
+        now=now,
+        run_id="verify",
+        progress=progress,
+        stop=stop,
+        check="vectors" if deep else "rows",
+        backends=backends,
+    )
+    again = _compare(options, index_dir, now, deep=deep, backends=backends)
+    return replace(again, message=f"repaired ({found.message}); {again.message}")
+
+
+def _compare(
+    options: PipelineOptions,
+    index_dir: Path,
+    now: Callable[[], datetime],
+    *,
+    deep: bool,
+    backends: Backends,
+) -> Verified:
+    session = Session(
+        options,
+        Manifest.copy(manifest_path(index_dir, options.storage_path, options.collection_name)),
+        EmbeddingCache.open_to_read(index_dir),
+        backends,
+        NoProgress(),
+        threading.Event(),
+        now(),
+    )
+    with session:
+        store, info = _open(options, backends)
+        try:
+            mark = Mark.from_metadata(info.metadata) if info else None
+            if info is not None and mark is None:
+                raise CollectionNotOurs(
+                    f"the collection {info.name} was not made by pipesched",
+                    hint="name one of pipesched's with --collection-name",
+                )
+            recorded = mark.spec if mark else None
+            target = IndexSettings.of(
+                options, backends.identify(options.embedding_model, recorded=recorded, offline=True)
+            )
+            if mark is not None and mark.settings != target.digest:
+                live = session.manifest.generation("live")
+                why = live.settings.differences(target) if live and live.settings else []
+                return Verified(
+                    settings=tuple(why or ["the collection was made with other settings"]),
+                    message="the collection was made with other settings than these: pipesched run brings it up to date",
+                )
+            number, failed = _wanted(session, target)
+            found = drift.compare(
+                session.manifest,
+                number,
+                store.pages(info.name, vectors=deep) if store is not None and info is not None else iter(()),
+                cache=session.cache if deep else None,
+                spec=target.spec if deep else None,
+            )
+            rows = info.count if info else 0
+        finally:
+            if store is not None:
+                store.close()
+    looked = "rows and vectors" if deep else "rows"
+    message = (found.words() if found else f"{rows} {looked} are what the folder says") + (
+        f"; {len(failed)} documents cannot be read, and were compared with their old version"
+        if failed
+        else ""
+    )
+    return Verified(drift=found, failed=failed, message=message)
+
+
+def _open(options: PipelineOptions, backends: Backends) -> tuple[VectorStore | None, CollectionInfo | None]:
+    try:
+        store = backends.open_store(options.storage_path, create=False)
+    except NotFound:
+        return None, None
+    try:
+        return store, find(store, options.collection_name)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _wanted(session: Session, target: IndexSettings) -> tuple[int, tuple[str, ...]]:
+    """Turn the manifest's copy into what the folder says; what cannot be read stays as it is recorded."""
+    manifest, options = session.manifest, session.options
+    for generation in manifest.generations():
+        manifest.recover(generation.number)
+    live = manifest.generation("live")
+    number = live.number if live else 0
+    recorded = manifest.files(number)
+    scan = documents.scan(options.data_dir, options.data_dir_pattern)
+    plan = plan_documents(scan, recorded, {}, parse=session.documents, read_all=True, allow_mass_delete=True)
+    failed = [failure.source for failure in (*plan.failures, *plan.kept)]
+    reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
+    for batch in read_batches(plan.readings, reader, manifest, number, recorded):
+        failed += [failure.source for failure, _ in batch.failures]
+        manifest.commit(
+            number,
+            [item.entry for item in batch.items if item.entry is not None],
+            [source for item in batch.items for source in item.removed],
+        )
+    gone = [*(removal.source for removal in plan.removals), *plan.forgotten]
+    manifest.commit(number, (), gone)
+    return number, tuple(sorted(failed))
