@@ -172,7 +172,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """`uuid` stays over a rename; `metadata` is the collection's own."""
+    """`uuid` stays over a rename; `metadata` is the collection's own; `count` is -1 where a damaged index cannot tell."""
 
     name: str
     uuid: str

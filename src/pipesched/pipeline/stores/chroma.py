@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,7 +65,14 @@ class ChromaStore:
             import chromadb
 
             folder.mkdir(parents=True, exist_ok=True)
-            return cls(chromadb.PersistentClient(path=os.fspath(folder), settings=_settings()), storage_path)
+            if not os.access(folder, os.R_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "the folder cannot be read")
+            path = os.fspath(folder)
+            try:
+                return cls(chromadb.PersistentClient(path=path, settings=_settings()), storage_path)
+            except BaseException:
+                _forget(path)
+                raise
 
     def collections(self) -> list[CollectionInfo]:
         with translated(self._where):
@@ -215,6 +223,14 @@ def _settings(**given: Any) -> Any:
     return Settings(_env_file=None, anonymized_telemetry=False, **given)  # type: ignore[call-arg]  # pydantic-settings takes it
 
 
+def _forget(path: str) -> None:
+    """Chroma keeps what it could not start, and would hand it out when the folder, mended, is opened again."""
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    if path not in SharedSystemClient._identifier_to_refcount:  # noqa: SLF001  nothing public tells or forgets
+        SharedSystemClient._identifier_to_system.pop(path, None)  # noqa: SLF001
+
+
 def _server(url: str) -> ClientAPI:
     """The client of a server that answers; Chroma's own waits for ever for one that does not."""
     import chromadb
@@ -248,11 +264,17 @@ def _sessions(client: ClientAPI) -> list[httpx.Client]:
 
 
 def _info(collection: Collection) -> CollectionInfo:
+    from chromadb.errors import InternalError
+
+    try:
+        count = collection.count()
+    except InternalError:  # a torn index; what the collection says of itself is needed to mend it
+        count = -1
     return CollectionInfo(
         name=collection.name,
         uuid=str(collection.id),
         metadata={key: value for key, value in (collection.metadata or {}).items() if value is not None},
-        count=collection.count(),
+        count=count,
     )
 
 

@@ -19,7 +19,7 @@ from pipesched.errors import (
 from pipesched.options import is_server
 
 # Chroma's Rust part tells the file system's errors by their number only, in the text.
-_NOT_PERMITTED = ("Permission denied", "(os error 13)", "(os error 1)")
+_NOT_PERMITTED = ("Permission denied", "(os error 13)", "(os error 1)", "readonly database")
 _IN_THE_WAY = ("(os error 17)", "(os error 20)", "(os error 21)")
 _DISK = (
     "disk is full",
