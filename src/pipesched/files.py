@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -84,7 +83,7 @@ _TEMPORARY = re.compile(r"\.pipesched-[0-9a-f]{16}\.tmp")
 def _temporary_file(folder: Path, mode: int) -> tuple[Path, int]:
     """A new file in `folder`, and its descriptor, which holds the lock that keeps `_sweep` away."""
     while True:
-        path = folder / f".pipesched-{secrets.token_hex(8)}.tmp"
+        path = folder / f".pipesched-{os.urandom(8).hex()}.tmp"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         fcntl.flock(fd, fcntl.LOCK_EX)
         if os.fstat(fd).st_nlink:
