@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
@@ -48,6 +49,7 @@ def next_fires(
     from pipesched.schedule.timetext import parse_time
     from pipesched.schedule.zones import load_zone
 
+    gc.disable()  # as in `list`: thousands of jobs make no cycles that are worth looking for
     job_file = JobStore(app.paths.job_file).load(schedules=job_id is None)
     jobs = list(job_file.jobs.values()) if job_id is None else [job_file.job(job_id)]
     now = app.now()
