@@ -51,7 +51,7 @@ class World:
                 made = IntervalTrigger(seconds=trigger)
         values = {"timezone": "UTC", "created_at": LONG_AGO, "since": LONG_AGO} | fields
         job = Job(id=job_id, trigger=made, **values)
-        self.store.add([job], self.now)
+        self.store.add([job], job.since)  # slots count from the time that it is added at
         return job
 
     def ran(
