@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -276,7 +277,12 @@ def resolve(
 
 def anchored(path: str, base: Path) -> str:
     """`path` made absolute from `base`; a server's URL as it is. Raises InvalidValue (~somebody unknown)."""
-    return path.rstrip("/") if is_server(path) else str(absolute(path, base))
+    if is_server(path):
+        return path.rstrip("/")
+    if path.startswith("~") or ".." in path or "\0" in path:
+        return str(absolute(path, base))
+    # The same without pathlib: `list` does this for 10,000 jobs.
+    return os.path.normpath(os.path.join(base, path))  # noqa: PTH118
 
 
 def for_job_file(path: str, *, home: Path, cwd: Path) -> str:
