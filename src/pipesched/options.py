@@ -289,8 +289,8 @@ def for_job_file(path: str, *, home: Path, cwd: Path) -> str:
     """A path given on the command line as the job file keeps it: relative to `home` when below it, else absolute."""
     if is_server(path):
         return path
-    absolute = Path(anchored(path, cwd))
+    anchor = Path(anchored(path, cwd))
     try:
-        return absolute.relative_to(home).as_posix()
+        return anchor.relative_to(home).as_posix()
     except ValueError:
-        return str(absolute)
+        return str(anchor)
