@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pipesched.cli.options import PipelineFlags
     from pipesched.jobs.model import Job, JobFile
     from pipesched.options import PipelineConfig, PipelineOptions
+    from pipesched.runs.ledger import Ledger
 
 
 def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineOptions:
@@ -51,11 +52,12 @@ def default_zone(job_file: JobFile) -> str:
 
 def documents(app: App, job_file: JobFile, jobs: Iterable[Job]) -> list[dict[str, Any]]:
     """The JOB documents of `jobs`, with what the ledger knows of them."""
-    from pipesched.runs.ledger import Ledger
+    from contextlib import nullcontext
+
     from pipesched.views.jobs import job_documents
 
     wanted: Mapping[str, Job] = {job.id: job for job in jobs}
-    with Ledger.open(app.paths.ledger, create=False) as ledger:
+    with _ledger(app) if app.paths.ledger.exists() else nullcontext() as ledger:
         return job_documents(
             wanted,
             job_file=job_file,
@@ -64,6 +66,12 @@ def documents(app: App, job_file: JobFile, jobs: Iterable[Job]) -> list[dict[str
             ledger=ledger,
             now=app.now(),
         )
+
+
+def _ledger(app: App) -> Ledger:
+    from pipesched.runs.ledger import Ledger
+
+    return Ledger.open(app.paths.ledger, create=False)
 
 
 def note_problems(app: App, job_file: JobFile) -> None:

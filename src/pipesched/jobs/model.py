@@ -37,6 +37,7 @@ DAY_SECONDS: Final = 86_400.0
 _LONGEST_SECONDS: Final = 100 * 366 * DAY_SECONDS
 _ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _APPRISE_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\x00-\x1f]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _HTTP_URL: Final = re.compile(r"https?://[^\s/\x00-\x1f][^\s\x00-\x1f]*")
 
 
@@ -66,7 +67,7 @@ def _zone(name: str) -> str:
 
 
 def _printable(value: str) -> str:
-    if any(ord(character) < 32 and character not in "\t\n" for character in value):
+    if _CONTROL.search(value):
         raise ValueError("must not contain control characters")
     return value
 

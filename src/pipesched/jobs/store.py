@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-from tinydb import TinyDB, where
-from tinydb.storages import Storage
-from tinydb.table import Document
+from typing import TYPE_CHECKING, Final
 
 from pipesched.errors import Busy, CannotCreate, DataError, JobExists
 from pipesched.files import KernelLock, os_error, write_atomic
@@ -22,67 +18,11 @@ from pipesched.jobs.model import Defaults, Job, JobFile, Stamp, unknown_job
 from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from tinydb.table import Table
+    from pipesched.jobs.tables import Change
 
 LOCK_WAIT_SECONDS: Final = 30.0
 Check = Callable[[JobFile, Sequence[str]], None]
 """Refuses a job file that would be, given the ids that are new or changed in it, by raising an error of ours."""
-
-
-class AtomicStorage(Storage):
-    """A TinyDB storage that reads once and keeps what TinyDB writes in memory until `commit` replaces the file.
-
-    One is made for each change, under the lock: no table cache or next id of an earlier state can survive in it.
-    """
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        self.changed = False
-
-    def read(self) -> Tables:
-        return self.tables
-
-    def write(self, data: Tables) -> None:
-        self.tables = data
-        self.changed = True
-
-    def commit(self, path: Path) -> None:
-        """Replace the file. Raises InputOutputError or NotPermitted; the old bytes are then still there."""
-        if self.changed:
-            write_atomic(path, documents.serialise(self.tables))
-            self.changed = False
-
-
-class Change:
-    """A change under way, under the lock: the file as it is, and the tables to write to."""
-
-    def __init__(self, job_file: JobFile, storage: AtomicStorage) -> None:
-        self.before = job_file
-        self._database = TinyDB(storage=lambda: storage)
-
-    @property
-    def _jobs(self) -> Table:
-        return self._database.table("jobs")
-
-    def insert(self, jobs: Iterable[Job]) -> None:
-        self._jobs.insert_multiple([documents.write_job(job) for job in jobs])
-
-    def put(self, job: Job) -> None:
-        """Write `job` over the document of its id, at its place in the file."""
-
-        def overwrite(document: MutableMapping[Any, Any]) -> None:
-            document.clear()
-            document.update(documents.write_job(job))
-
-        found = self._jobs.get(where("id") == job.id)
-        assert isinstance(found, Document)
-        self._jobs.update(
-            overwrite, doc_ids=[found.doc_id]
-        )  # only the first, should a person have doubled the id
-
-    def delete(self, job_ids: Iterable[str]) -> None:
-        gone = set(job_ids)
-        self._jobs.remove(where("id").test(gone.__contains__))
 
 
 class JobStore:
@@ -209,9 +149,9 @@ class JobStore:
                         f"{self.path} is there already", hint="keep it, or replace it with init --force"
                     )
                 backup = self._backup(real)
-            storage = AtomicStorage(_empty() | documents.write_defaults(defaults or Defaults()))
-            Change(JobFile(), storage).insert(jobs)
-            storage.commit(real)
+            change = _started(JobFile(), _empty() | documents.write_defaults(defaults or Defaults()))
+            change.insert(jobs)
+            change.commit(real)
         return backup
 
     def _real(self) -> Path:
@@ -240,7 +180,7 @@ class JobStore:
         """The file under the lock, for one change; written when the block ends well, untouched when it raises."""
         real = self._real()
         if not create and not real.exists():
-            yield Change(JobFile(), AtomicStorage(_empty()))
+            yield _started(JobFile(), _empty())  # nothing is known, so that nothing can be changed
             return
         with self._locked(real):
             found = self._read()
@@ -259,11 +199,11 @@ class JobStore:
                     hint="upgrade pipesched; nothing was changed",
                     code="schema_newer",
                 )
-            storage = AtomicStorage(tables)
-            yield Change(job_file, storage)
-            if storage.changed and job_file.exists and job_file.schema_version < SCHEMA_VERSION:
+            change = _started(job_file, tables)
+            yield change
+            if change.changed and job_file.exists and job_file.schema_version < SCHEMA_VERSION:
                 self._backup(real)
-            storage.commit(real)
+            change.commit(real)
 
     @staticmethod
     def _backup(real: Path) -> Path:
@@ -296,6 +236,12 @@ def _check_removal(job_file: JobFile, job_ids: Sequence[str]) -> None:
 
 def _taken_ids(job_file: JobFile) -> set[str]:
     return set(job_file.jobs) | {p.job_id for p in job_file.problems if p.job_id is not None}
+
+
+def _started(before: JobFile, tables: Tables) -> Change:
+    from pipesched.jobs.tables import Change  # with TinyDB, which who only reads does without
+
+    return Change(before, tables)
 
 
 def _empty() -> Tables:

@@ -31,12 +31,8 @@ class JobDocuments:
         self._resolver = Resolver(defaults=job_file.defaults.config, environment=environment, home=home)
         self._now = now
 
-    def of(self, job: Job, *, summary: JobSummary | None, progress: Progress | None) -> Json:
-        """The document of `job`; without `summary` and `progress` nothing is known of its runs.
-
-        Raises InvalidValue for a schedule that cannot be used.
-        """
-        timed = job.timed()
+    def of(self, job: Job, timed: TimedJob, *, summary: JobSummary | None, progress: Progress | None) -> Json:
+        """The document of `job`; without `summary` and `progress` nothing is known of its runs."""
         mine = progress or Progress()
         occurrence = next(upcoming(timed, mine, self._now), None)
         return self.of_view(JobView(job, timed, mine, summary or JobSummary(), occurrence))
@@ -117,9 +113,9 @@ def job_document(
     progress: Progress | None,
     now: datetime,
 ) -> Json:
-    """JOB of the interface contract, for one job."""
+    """JOB of the interface contract, for one job. Raises InvalidValue for a schedule that cannot be used."""
     documents = JobDocuments(job_file=job_file, environment=environment, home=home, now=now)
-    return documents.of(job, summary=summary, progress=progress)
+    return documents.of(job, job.timed(), summary=summary, progress=progress)
 
 
 def job_documents(
@@ -128,16 +124,18 @@ def job_documents(
     job_file: JobFile,
     environment: PipelineConfig,
     home: Path,
-    ledger: Ledger,
+    ledger: Ledger | None,
     now: datetime,
 ) -> list[Json]:
     """JOB for each of `jobs`, in their order; the ledger is read once. Raises DataError for a damaged ledger."""
     timed = [job.timed() for job in jobs.values()]
-    few = list(jobs) if len(jobs) <= 100 else None
-    progress = ledger.progress(timed)
-    summaries: Mapping[str, JobSummary] = ledger.summaries(few) if jobs else {}
+    progress: Mapping[str, Progress] = {}
+    summaries: Mapping[str, JobSummary] = {}
+    if ledger is not None and jobs:
+        progress = ledger.progress(timed)
+        summaries = ledger.summaries(list(jobs) if len(jobs) <= 100 else None)
     documents = JobDocuments(job_file=job_file, environment=environment, home=home, now=now)
     return [
-        documents.of(job, summary=summaries.get(job.id), progress=progress.get(job.id))
-        for job in jobs.values()
+        documents.of(job, when, summary=summaries.get(job.id), progress=progress.get(job.id))
+        for job, when in zip(jobs.values(), timed, strict=True)
     ]

@@ -1,0 +1,84 @@
+"""One change of the job file's tables, through TinyDB, over a storage that replaces the file once and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinydb import TinyDB, where
+from tinydb.storages import Storage
+from tinydb.table import Document
+
+from pipesched.files import write_atomic
+from pipesched.jobs import documents
+from pipesched.jobs.documents import Tables
+from pipesched.jobs.model import Job, JobFile
+
+if TYPE_CHECKING:
+    from tinydb.table import Table
+
+
+class AtomicStorage(Storage):
+    """A TinyDB storage that reads once and keeps what TinyDB writes in memory until `commit` replaces the file.
+
+    One is made for each change, under the lock: no table cache or next id of an earlier state can survive in it.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.changed = False
+
+    def read(self) -> Tables:
+        return self.tables
+
+    def write(self, data: Tables) -> None:
+        self.tables = data
+        self.changed = True
+
+    def commit(self, path: Path) -> None:
+        """Replace the file. Raises InputOutputError or NotPermitted; the old bytes are then still there."""
+        if self.changed:
+            write_atomic(path, documents.serialise(self.tables))
+            self.changed = False
+
+
+class Change:
+    """A change under way, under the lock: the file as it is, and the tables to write to."""
+
+    def __init__(self, before: JobFile, tables: Tables) -> None:
+        self.before = before
+        self._storage = AtomicStorage(tables)
+        self._database = TinyDB(storage=lambda: self._storage)
+
+    @property
+    def changed(self) -> bool:
+        return self._storage.changed
+
+    def commit(self, path: Path) -> None:
+        """Replace the file by what was written. Raises as AtomicStorage.commit."""
+        self._storage.commit(path)
+
+    @property
+    def _jobs(self) -> Table:
+        return self._database.table("jobs")
+
+    def insert(self, jobs: Iterable[Job]) -> None:
+        self._jobs.insert_multiple([documents.write_job(job) for job in jobs])
+
+    def put(self, job: Job) -> None:
+        """Write `job` over the document of its id, at its place in the file."""
+
+        def overwrite(document: MutableMapping[Any, Any]) -> None:
+            document.clear()
+            document.update(documents.write_job(job))
+
+        found = self._jobs.get(where("id") == job.id)
+        assert isinstance(found, Document)
+        self._jobs.update(
+            overwrite, doc_ids=[found.doc_id]
+        )  # only the first, should a person have doubled the id
+
+    def delete(self, job_ids: Iterable[str]) -> None:
+        gone = set(job_ids)
+        self._jobs.remove(where("id").test(gone.__contains__))
