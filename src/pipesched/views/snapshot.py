@@ -64,9 +64,21 @@ class JobView:
             return "running"
         if not self.job.enabled or self.progress.auto_paused_at is not None:
             return "paused"
-        if self.next is None and not self.timed.schedule.at_start:
+        if self.next is None and not self.timed.schedule.at_start and not self.owes:
             return "done"
         return "scheduled"
+
+    @property
+    def owes(self) -> bool:
+        """Whether a slot or a retry is still to be decided about: a one-time job that fell due while no scheduler ran."""
+        progress, policy = self.progress, self.timed.policy
+        if progress.active or progress.retry is not None:
+            return True
+        if policy.max_runs is not None and progress.claimed >= policy.max_runs:
+            return False
+        since = self.timed.since if progress.handled is None else max(self.timed.since, progress.handled)
+        first = self.timed.schedule.next(since)
+        return first is not None and (policy.end is None or first.at <= policy.end)
 
 
 @dataclass(frozen=True, slots=True)
