@@ -89,12 +89,12 @@ def print_report(app: App, found: Mapping[str, Any]) -> None:
 
 def _counts(stats: Mapping[str, Any], marks: tuple[str, ...]) -> str:
     """`3 total, 1 new, ...`: the counts whose names hold one of `marks`."""
-    found: list[str] = []
-    for key, value in stats.items():
-        for mark in marks:
-            if mark in key:
-                found.append(f"{value} {key.replace(mark, '').replace('_', ' ')}")
-    return ", ".join(found)
+    return ", ".join(
+        f"{value} {key.replace(mark, '').replace('_', ' ')}"
+        for key, value in stats.items()
+        for mark in marks
+        if mark in key
+    )
 
 
 def _row(report: Mapping[str, Any]) -> tuple[str, ...]:
