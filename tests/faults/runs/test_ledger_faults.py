@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -355,15 +357,15 @@ except PipeschedError as error:
 
 
 @pytest.fixture
-def readable(path: Path) -> Path:
-    """A ledger that everybody may read, in a folder that others may not write; the way there is open."""
-    fill(path, 3)
-    path.parent.chmod(0o755)
-    path.chmod(0o644)
-    for folder in path.parent.parents:
-        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    return path
+def readable() -> Iterator[Path]:
+    """A ledger that everybody may read, in a folder that others may not write; not below pytest's, which is closed to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        path = Path(folder) / "state" / "ledger.sqlite3"
+        fill(path, 3)
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
+        yield path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
