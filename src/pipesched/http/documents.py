@@ -139,11 +139,16 @@ class Documents:
 
     def _metrics(self) -> Response:
         from pipesched.http.metrics import Scrape, metrics
+        from pipesched.views.vitals import last_finished
 
-        health = self._health.get().status
+        health, snapshot = self._health.get().status, self._snapshot.get()
         with self._ledger() as ledger:
-            totals = ledger.totals()
-        return metrics(Scrape(self._snapshot.get(), totals, health))
+            finished = {
+                job_id: run
+                for job_id, view in snapshot.jobs.items()
+                if (run := last_finished(view, ledger)) is not None
+            }
+            return metrics(Scrape(snapshot, ledger.totals(), finished, health))
 
     def _page(self) -> Response:
         from pipesched.http.page import PageFacts, listed_jobs, page

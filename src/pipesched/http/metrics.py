@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from pipesched import __version__
 from pipesched.http.messages import Response
-from pipesched.runs.model import Totals
+from pipesched.runs.model import Run, Totals
 from pipesched.views.health import HealthStatus
 from pipesched.views.snapshot import Snapshot
 from pipesched.views.status import sync_counts
@@ -27,10 +27,11 @@ _HEALTH: Final[dict[HealthStatus, int]] = {"pass": 0, "warn": 1, "fail": 2}
 
 @dataclass(frozen=True, eq=False)
 class Scrape(Collector):
-    """One scrape's samples."""
+    """One scrape's samples. `finished`: the newest finished run of each job that has one."""
 
     snapshot: Snapshot
     totals: Totals
+    finished: Mapping[str, Run]
     health: HealthStatus
 
     def collect(self) -> Iterator[Metric]:
@@ -69,8 +70,9 @@ class Scrape(Collector):
                 success.add_metric(label, sync.finished_at.timestamp())
             if last is not None and last.started_at is not None:
                 last_run.add_metric(label, last.started_at.timestamp())
-            if last is not None and last.duration_seconds is not None:
-                duration.add_metric(label, last.duration_seconds)
+            ended = self.finished.get(job_id)
+            if ended is not None and ended.duration_seconds is not None:
+                duration.add_metric(label, ended.duration_seconds)
             if view.next is not None:
                 next_run.add_metric(label, view.next.at.timestamp())
             running.add_metric(label, sum(run.status == "running" for run in summary.active))
