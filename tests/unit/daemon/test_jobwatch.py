@@ -1,0 +1,127 @@
+"""Following the job file."""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from pipesched.daemon.jobwatch import JobWatch
+from pipesched.errors import ConfigurationError, DataError
+from pipesched.jobs.store import JobStore
+from support.scheduling import job
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = JobStore(tmp_path / "schedules.json")
+    store.add([job("a"), job("b")], NOW)
+    return store
+
+
+def bad(store, text: str) -> bytes:
+    good = store.path.read_bytes()
+    store.path.write_text(text)
+    return good
+
+
+def test_no_job_file_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"no job file") as caught:
+        JobWatch(JobStore(tmp_path / "none.json"))
+
+    assert "pipesched init" in caught.value.hint
+
+
+def test_a_damaged_file_at_the_start_is_an_error(store):
+    bad(store, "{")
+    with pytest.raises(DataError):
+        JobWatch(store)
+
+
+def test_an_unchanged_file_is_not_read_again(store):
+    watch = JobWatch(store)
+    before = watch.file
+
+    assert not watch.poll()
+    assert watch.file is before
+
+
+def test_a_change_is_seen(store):
+    watch = JobWatch(store)
+    store.add([job("c")], NOW)
+
+    assert watch.poll()
+    assert set(watch.file.jobs) == {"a", "b", "c"}
+    assert not watch.poll()
+
+
+@pytest.mark.parametrize("text", ["", "{", '["top"]', "\0" * 100])
+def test_a_bad_edit_leaves_the_last_good_jobs_and_warns_once(store, caplog, text):
+    watch = JobWatch(store)
+    good = bad(store, text)
+    with caplog.at_level(logging.WARNING):
+        assert not any(watch.poll() for _ in range(10))
+
+    assert set(watch.file.jobs) == {"a", "b"}
+    assert watch.error is not None
+    assert len(caplog.records) == 1
+    assert store.path.read_text() == text
+
+    store.path.write_bytes(good)
+    assert watch.poll()
+    assert watch.error is None
+
+
+def test_half_a_file_is_believed_when_it_is_seen_twice(store, caplog):
+    watch = JobWatch(store)
+    good = bad(store, "{")
+    watch.poll()
+    assert watch.error is None  # an editor that writes in place may be at work
+
+    store.path.write_bytes(good)
+    assert watch.poll()
+    assert caplog.records == []
+
+
+def test_a_file_that_is_gone_is_a_bad_edit_and_not_an_empty_one(store):
+    watch = JobWatch(store)
+    store.path.unlink()
+    watch.poll()
+    watch.poll()
+
+    assert set(watch.file.jobs) == {"a", "b"}
+    assert watch.error is not None
+    assert "is gone" in watch.error.message
+
+
+def test_the_last_good_version_of_a_job_goes_on_when_only_that_job_is_bad(store, caplog):
+    watch = JobWatch(store)
+    document = json.loads(store.path.read_text())
+    for each in document["jobs"].values():
+        if each["id"] == "a":
+            each["trigger"]["every"] = "never"
+        else:
+            each["description"] = "changed"
+    store.path.write_text(json.dumps(document))
+
+    assert watch.poll()
+    assert set(watch.file.jobs) == {"a", "b"}
+    assert watch.file.jobs["b"].description == "changed"
+    assert [problem.job_id for problem in watch.file.problems] == ["a"]
+    assert len(caplog.records) == 1
+    assert "its last good version goes on" in caplog.text
+
+
+def test_a_reload_reads_a_file_whose_stamp_is_the_same(store):
+    watch = JobWatch(store)
+    info = store.path.stat()
+    text = store.path.read_text()
+    store.path.write_text(text.replace('"a"', '"z"'))
+    os.utime(store.path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert not watch.poll()
+
+    assert watch.reload()
+    assert set(watch.file.jobs) == {"z", "b"}
