@@ -1,0 +1,167 @@
+"""The page: everything that others wrote is text in it, and it needs nothing but itself."""
+
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipesched.http.documents import Documents
+from pipesched.http.markup import Markup, foreign, tag, text
+from pipesched.http.page import MAX_JOBS, stylesheet
+from pipesched.jobs.model import JobPolicy
+from pipesched.views.scheduler import SchedulerFacts
+from support.world import NOW, World, WorldSource
+
+HELL = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'`&amp;\u202e\u2028 \U0001f9e8 漢字"
+
+
+class Elements(HTMLParser):
+    """The elements, their attributes, and the text between them."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+    def said_whole(self) -> str:
+        return "".join(self.said)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    running = SchedulerFacts(running=True, pid=42, started_at=NOW - timedelta(hours=3), last_tick=NOW)
+    return World(tmp_path, facts=running)
+
+
+def page(world: World) -> str:
+    response = Documents(WorldSource(world)).page()
+    assert response.content_type == "text/html; charset=utf-8"
+    return response.body.decode()
+
+
+def test_an_empty_world_has_a_page(world: World) -> None:
+    said = " ".join(Elements(page(world)).said)
+    assert "pipesched init" in said
+    assert "Nothing has run yet." in said
+    assert "there is no job file" in said
+
+
+def test_names_from_hell_are_text(world: World) -> None:
+    world.job("nightly", name=HELL, description=HELL)
+    world.job("weekly", "0 3 * * 0", policy=JobPolicy(pause_after_failures=2))
+    run = world.ran("nightly", NOW - timedelta(hours=8), "failed", reason=HELL + "\x1b[31m\x00")
+    world.report(run, "nightly", NOW - timedelta(hours=8), "failed", HELL)
+    elements = Elements(page(world))
+    names = {name for name, _ in elements.found}
+    assert not names & {"script", "img", "iframe", "object", "embed", "form", "base"}
+    assert not any(key.startswith("on") for _, attributes in elements.found for key in attributes)
+    assert HELL in elements.said, "shown as it was written"
+    said = elements.said_whole()
+    assert "\x1b" not in said
+    assert "\\x1b[31m\\x00" in said
+
+
+def test_the_page_needs_nothing_but_itself(world: World) -> None:
+    world.job("nightly")
+    document = page(world)
+    for name, attributes in Elements(document).found:
+        for key in ("src", "href", "srcset", "action", "data"):
+            target = attributes.get(key) or ""
+            assert target.startswith(("/", "data:")) or not target, (name, target)
+            assert not target.startswith("//")
+    assert "url(" not in stylesheet()[0]
+    assert "@import" not in stylesheet()[0]
+    assert "style=" not in document, "an inline style would need a policy that lets others' in too"
+
+
+def test_the_policy_lets_exactly_the_own_style_in(world: World) -> None:
+    import base64
+    import hashlib
+
+    response = Documents(WorldSource(world)).page()
+    policy = response.headers["Content-Security-Policy"]
+    style = re.search(r"<style>(.*?)</style>", response.body.decode(), re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in policy
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_what_is_not_well_comes_first_and_says_what_to_do(world: World) -> None:
+    for job_id, hour in (("aaa", 2), ("bad", 3)):
+        world.job(job_id, f"0 {hour} * * *", since=NOW - timedelta(hours=12))
+        at = NOW.replace(hour=hour, minute=0)
+        world.ran(job_id, at, "failed" if job_id == "bad" else "succeeded", reason="the model is missing")
+    elements = Elements(page(world))
+    said = elements.said
+    assert "Works, but needs a look" in said
+    assert said.index("bad") < said.index("aaa")
+    assert "bad: the last run failed: the model is missing" in said
+    assert "pipesched logs bad" in said
+    links = [attributes["href"] for name, attributes in elements.found if name == "a"]
+    assert any((link or "").startswith("/pipeline/reports/") for link in links)
+
+
+def test_one_cause_of_many_failures_is_told_once(world: World) -> None:
+    world.job("hourly", 3600.0)
+    for hours in range(5, 0, -1):
+        world.ran("hourly", NOW - timedelta(hours=hours, minutes=30), "failed", reason="no server")
+    document = page(world)
+    assert "failed 1 h 29 min ago, 5 times" in document
+
+
+def test_a_crowd_of_jobs_is_cut_and_counted(world: World) -> None:
+    from pipesched.jobs.model import IntervalTrigger, Job
+
+    since = NOW - timedelta(days=1)
+    jobs = [
+        Job(
+            id=f"job{n}",
+            trigger=IntervalTrigger(seconds=3600 + n),
+            timezone="UTC",
+            created_at=since,
+            since=since,
+        )
+        for n in range(MAX_JOBS + 50)
+    ]
+    world.store.add(jobs, since)
+    document = page(world)
+    assert f"{MAX_JOBS} of {MAX_JOBS + 50}: the worst, then the next" in document
+    assert document.count("<tr") <= MAX_JOBS + 20
+
+
+@given(st.text())
+def test_any_text_survives_as_text(value: str) -> None:
+    elements = Elements(f"<p>{foreign(value)}</p>")
+    assert [name for name, _ in elements.found] == ["p", "bdi"]
+    cleaned = re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: f"\\x{ord(match[0]):02x}", value
+    )
+    assert elements.said_whole() == cleaned
+
+
+@given(st.text())
+def test_any_attribute_survives_as_an_attribute(value: str) -> None:
+    [(name, attributes)] = Elements(tag("p", title=value)).found
+    assert name == "p"
+    assert set(attributes) == {"title"}
+    assert attributes["title"] == Elements(f"<p>{text(value)}</p>").said_whole()
+
+
+def test_markup_is_not_escaped_twice() -> None:
+    assert tag("b", tag("i", "<")) == "<b><i>&lt;</i></b>"
+    assert isinstance(tag("b"), Markup)
+    assert tag("p", class_="a", data_label="x", hidden=None) == '<p class="a" data-label="x"></p>'
