@@ -1,6 +1,5 @@
 """The ledger under kills, two writers, damage, a full disk, a read-only folder, a newer version and planted files."""
 
-import json
 import os
 import random
 import signal
@@ -28,6 +27,7 @@ from pipesched.runs import database
 from pipesched.runs.ledger import Ledger
 from pipesched.schedule.model import Skip
 from support.disk import on_a_full_disk, with_failing_calls
+from support.machine import program
 
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -452,18 +452,27 @@ def test_a_lock_that_is_kept_too_long_is_busy(path: Path, monkeypatch: pytest.Mo
         holder.close()
 
 
-def test_the_answers_of_a_claim_come_after_the_disk_has_it(path: Path) -> None:
-    """synchronous=FULL: each commit is synced, which a count of the calls shows."""
-    code = f"""
-import json
+SYNCED = """
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from pipesched.runs.ledger import Ledger
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
-with Ledger.open(Path({str(path)!r}), create=True) as ledger:
-    print(json.dumps([
-        ledger._db.execute("PRAGMA synchronous").fetchone()[0], ledger._db.execute("PRAGMA journal_mode").fetchone()[0]
-    ]))
+with Ledger.open(Path({path!r}), create=True) as ledger:
+    for number in range({count}):
+        at = NOW + timedelta(minutes=number)
+        ledger.claim(f"r{{number}}", "a", scheduled_for=at, attempt=1, trigger="schedule", now=at)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [2, "wal"]
+
+
+def test_the_disk_is_synced_before_a_claim_is_answered(tmp_path: Path) -> None:
+    def syncs(count: int) -> int:
+        trace = tmp_path / f"{count}.trace"
+        code = SYNCED.format(path=str(tmp_path / str(count) / "ledger.sqlite3"), count=count)
+        strace = program("strace", "strace")
+        subprocess.run(
+            [strace, "-qq", "-o", trace, "-e", "trace=fsync,fdatasync", sys.executable, "-c", code],
+            check=True,
+        )
+        return len(trace.read_text().splitlines())
+
+    assert syncs(25) - syncs(5) >= 20
