@@ -1,0 +1,147 @@
+"""A real daemon whose runs are shell scripts: a program, and what a test does with it.
+
+`python shell_daemon.py FOLDER '{"workers": 2, "drain": 60, "once": false, "standby": false}'`; FOLDER has schedules.json and
+scripts/JOB_ID for each job.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipesched.daemon.service import Options, serve
+from pipesched.jobs.model import IntervalTrigger, Job, JobPolicy, OnceTrigger
+from pipesched.jobs.store import JobStore
+from pipesched.runs.ledger import Ledger
+from pipesched.runs.model import Run
+from pipesched.settings import Paths
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def paths_of(folder: Path) -> Paths:
+    return Paths(folder / "schedules.json", folder / ".pipesched", folder / "output")
+
+
+def main(folder: Path, settings: dict[str, Any]) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = Options(
+        max_workers=settings.get("workers", 2),
+        drain_seconds=settings.get("drain", 60),
+        once=settings.get("once", False),
+        standby=settings.get("standby", False),
+    )
+    return serve(
+        paths_of(folder),
+        options,
+        environ=os.environ,
+        command=lambda launch: ["sh", str(folder / "scripts" / launch.job_id)],
+        kill_grace=settings.get("kill_grace", 0.5),
+        pipe_grace=0.3,
+    )
+
+
+def due_in(job_id: str, seconds: float, **policy: Any) -> Job:
+    """A job that is due once, so many seconds from now (or before)."""
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    return Job(
+        id=job_id,
+        timezone="UTC",
+        trigger=OnceTrigger(at=at),
+        policy=JobPolicy(**policy),
+        created_at=min(at, datetime.now(UTC)) - timedelta(seconds=1),
+        since=min(at, datetime.now(UTC)) - timedelta(seconds=1),
+    )
+
+
+def every(job_id: str, seconds: float, **policy: Any) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id=job_id,
+        timezone="UTC",
+        trigger=IntervalTrigger(seconds=seconds, anchor=now),
+        policy=JobPolicy(**policy),
+        created_at=now,
+        since=now,
+    )
+
+
+class ShellDaemon:
+    """What a test does with it: jobs with scripts, starts, signals, and what the ledger says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = paths_of(folder)
+        (folder / "scripts").mkdir()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.said = folder / "said"
+
+    def add(self, job: Job, script: str) -> None:
+        (self.folder / "scripts" / job.id).write_text(script)
+        # Each job its own store, so that they do not wait for each other.
+        config = job.config.model_copy(update={"storage_path": f"store-{job.id}"})
+        JobStore(self.paths.job_file).add([job.model_copy(update={"config": config})], job.created_at)
+
+    def start(self, *, env: dict[str, str] | None = None, **settings: Any) -> subprocess.Popen[bytes]:
+        with self.said.open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, __file__, str(self.folder), json.dumps(settings)],
+                env={key: value for key, value in os.environ.items() if not key.startswith("PIPESCHED_")}
+                | (env or {}),
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    @property
+    def log(self) -> str:
+        return self.said.read_text() if self.said.exists() else ""
+
+    def runs(self, job_id: str | None = None) -> list[Run]:
+        """Oldest first."""
+        with Ledger.open(self.paths.ledger, create=False) as ledger:
+            return list(reversed(ledger.history(job_id, limit=None)))
+
+    def statuses(self, job_id: str) -> list[str]:
+        return [run.status for run in self.runs(job_id)]
+
+    def wait_for(self, condition: Callable[[], Any], what: str = "", seconds: float = 20.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"{what or 'it'} did not happen; the daemon said:\n{self.log}"
+            time.sleep(0.02)
+        return found
+
+    def wait_for_log(self, text: str) -> None:
+        self.wait_for(lambda: text in self.log, repr(text))
+
+    def written(self, name: str) -> str:
+        """What a script wrote into the folder's file `name`, once it did."""
+        path = self.folder / name
+        self.wait_for(lambda: path.exists() and path.read_text().endswith("\n"), name)
+        return path.read_text()
+
+    def end(self) -> None:
+        """Whatever still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+        for run in self.runs():
+            if run.status == "running" and run.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(run.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), json.loads(sys.argv[2])))
