@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pipesched.errors import InvalidValue
-from pipesched.jobs.documents import explain
+from pipesched.jobs.documents import explain, with_offset
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, Job, JobPolicy, OnceTrigger
 from pipesched.options import PIPELINE_OPTIONS, PipelineConfig
 from pipesched.schedule.model import Progress, Schedule, Skip, TimedJob
@@ -146,7 +146,7 @@ def _once(options: TriggerOptions, *, zone: tzinfo, now: datetime) -> OnceTrigge
 def _time(option: str, text: str, *, zone: tzinfo, now: datetime) -> datetime:
     """In the job's zone, which is how people read it in the file."""
     try:
-        return parse_time(text, zone=zone, now=now).astimezone(zone)
+        return with_offset(parse_time(text, zone=zone, now=now), zone)
     except InvalidValue as error:
         raise InvalidValue(f"--{option}: {error.message}", hint=error.hint) from error
 

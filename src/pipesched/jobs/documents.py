@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pipesched.errors import DataError, InvalidValue
 from pipesched.jobs.dependencies import find_cycle
 from pipesched.jobs.model import (
+    EPOCH,
     SECRET_OPTIONS,
     CronTrigger,
     Defaults,
@@ -282,9 +283,9 @@ def read_job(document: Any, *, context: Context) -> tuple[Job, bool]:
 
 def _filled(document: Json, context: Context) -> Json:
     missing: Json = {}
-    if "timezone" not in document:
+    if document.get("timezone") is None:
         missing["timezone"] = context.timezone()
-    if "since" not in document:
+    if document.get("since") is None:
         missing["since"] = context.written_at
     if document.get("enabled") is False and document.get("paused_at") is None:
         missing["paused_at"] = context.written_at
@@ -297,7 +298,7 @@ def _with_wall_times(document: Json) -> Json:
     from pipesched.schedule.zones import load_zone
 
     try:
-        zone = load_zone(document["timezone"])
+        zone = load_zone(str(document["timezone"]))
     except InvalidValue:
         return document  # the zone is what will be complained about
     result = dict(document)
@@ -310,10 +311,20 @@ def _with_wall_times(document: Json) -> Json:
         value = place.get(key)
         if isinstance(value, str) and not value.startswith("+"):
             try:
-                place[key] = parse_time(value, zone=zone, now=datetime.now(UTC)).astimezone(zone)
+                place[key] = with_offset(parse_time(value, zone=zone, now=EPOCH), zone)
             except InvalidValue as error:
                 raise InvalidValue(f"{key}: {error.message}", hint=error.hint) from error
     return result
+
+
+def with_offset(at: datetime, zone: tzinfo) -> datetime:
+    """`at` with the offset that `zone` has then.
+
+    Not with the zone itself: inside a fold Python says of such a time that it equals none in another zone.
+    """
+    offset = at.astimezone(zone).utcoffset()
+    assert offset is not None
+    return at.astimezone(timezone(offset))
 
 
 def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
