@@ -85,7 +85,7 @@ def _fenced(
     lines = rest.split("\n")
     for number, line in enumerate(lines):
         if line.rstrip() in closers:
-            values = load("\n".join(lines[:number]))
+            values = load("".join(f"{kept}\n" for kept in lines[:number]))
             return Parsed(_mapping(values), "\n".join(lines[number + 1 :]))
     if has_keys:
         raise FrontMatterError(f"the front matter opened by {closers[0]} is never closed", 1)
@@ -169,9 +169,12 @@ def _yaml(source: str) -> Any:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "it cannot be parsed"
         raise FrontMatterError(f"bad YAML: {problem}", (mark.line if mark else 0) + 2) from error
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        # A day that does not exist is a plain ValueError, an unhashable key a TypeError.
-        raise FrontMatterError(f"bad YAML: {str(error)[:200]}", 2) from error
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        # A day that does not exist is a plain ValueError, "!!bool x" a KeyError, "!!timestamp x" an AttributeError.
+        reason = (
+            str(error) if isinstance(error, yaml.YAMLError | ValueError) else "a value does not fit its tag"
+        )
+        raise FrontMatterError(f"bad YAML: {' '.join(reason.split())[:200]}", 2) from error
 
 
 @dataclass(slots=True)
