@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from pipesched.http.messages import HeadReader, Refused, Request
+from pipesched.http.messages import HeadReader, Parts, Refused, Request
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,16 @@ _DRAIN_LIMIT: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the connections ask of the endpoint; each gives the bytes to send.
+    """What the connections ask of the endpoint; each gives what is to be sent.
 
     `at_once` is asked on the connections' own thread, so it must not wait, and gives None for what a worker is to
     answer; `worked` is asked on a worker's.
     """
 
-    at_once: Callable[[Request], bytes | None]
-    worked: Callable[[Request], bytes]
-    refused: Callable[[Refused], bytes]
-    busy: Callable[[Request], bytes]
+    at_once: Callable[[Request], Parts | None]
+    worked: Callable[[Request], Parts]
+    refused: Callable[[Refused], Parts]
+    busy: Callable[[Request], Parts]
 
 
 class _State(Enum):
@@ -64,7 +64,7 @@ class _Connection:
     deadline: float | None
     state: _State = _State.READING
     head: HeadReader = field(default_factory=HeadReader)
-    answer: memoryview = field(default_factory=lambda: memoryview(b""))
+    answer: list[memoryview] = field(default_factory=list)
     drained: int = 0
 
 
@@ -78,7 +78,7 @@ class Connections:
         self._open: dict[_Connection, None] = {}  # in the order of their arrival
         self._wake_in, self._wake_out = socket.socketpair()
         self._work: queue.SimpleQueue[tuple[_Connection, Request] | None] = queue.SimpleQueue()
-        self._done: deque[tuple[_Connection, bytes]] = deque()
+        self._done: deque[tuple[_Connection, Parts]] = deque()
         self._stopping = threading.Event()
         self._accept_again: float | None = None
         self._threads = [
@@ -211,14 +211,14 @@ class Connections:
         self._selector.unregister(connection.socket)
         self._work.put((connection, request))
 
-    def _send(self, connection: _Connection, answer: bytes) -> None:
+    def _send(self, connection: _Connection, answer: Parts) -> None:
         if connection.state is _State.WORKING:
             self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
         else:
             self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
         connection.state = _State.SENDING
-        connection.answer = memoryview(answer)
-        connection.deadline = time.monotonic() + SEND_SECONDS + len(answer) / SLOWEST_BYTES
+        connection.answer = [memoryview(part) for part in answer]
+        connection.deadline = time.monotonic() + SEND_SECONDS + sum(map(len, answer)) / SLOWEST_BYTES
         try:
             self._go_on_sending(connection)
         except (BlockingIOError, InterruptedError):
@@ -227,12 +227,16 @@ class Connections:
             self._close(connection)
 
     def _go_on_sending(self, connection: _Connection) -> None:
-        connection.answer = connection.answer[connection.socket.send(connection.answer) :]
-        if not connection.answer:
-            connection.socket.shutdown(socket.SHUT_WR)
-            connection.state = _State.LINGERING
-            connection.deadline = time.monotonic() + LINGER_SECONDS
-            self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+        sent = connection.socket.sendmsg(connection.answer)
+        while connection.answer and sent >= len(connection.answer[0]):
+            sent -= len(connection.answer.pop(0))
+        if connection.answer:
+            connection.answer[0] = connection.answer[0][sent:]
+            return
+        connection.socket.shutdown(socket.SHUT_WR)
+        connection.state = _State.LINGERING
+        connection.deadline = time.monotonic() + LINGER_SECONDS
+        self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
 
     def _drain(self, connection: _Connection) -> None:
         data = connection.socket.recv(_RECEIVE)

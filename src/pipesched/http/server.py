@@ -17,6 +17,7 @@ from pipesched.errors import Busy, ConfigurationError, InputOutputError, NotPerm
 from pipesched.http.address import Address, is_loopback, split
 from pipesched.http.connections import Answers, Connections
 from pipesched.http.messages import (
+    Parts,
     Refused,
     Request,
     Response,
@@ -86,19 +87,19 @@ class StatusServer:
         if self._connections is not None:
             self._connections.stop()
 
-    def _at_once(self, request: Request) -> bytes | None:
+    def _at_once(self, request: Request) -> Parts | None:
         try:
             guard(request, loopback=self._loopback, token=self._token)
             if request.path == "/livez":
-                return self._bytes(request, self._routes.livez())
+                return self._parts(request, self._routes.livez())
         except Refused as refused:
-            return self._bytes(request, refusal(refused))
+            return self._parts(request, refusal(refused))
         except Exception:  # one request's fault must not end the thread that serves them all
             log.exception("GET %s", request.path)
-            return self._bytes(request, failed())
+            return self._parts(request, failed())
         return None
 
-    def _worked(self, request: Request) -> bytes:
+    def _worked(self, request: Request) -> Parts:
         try:
             response = self._routes.answer(request)
         except Refused as refused:
@@ -106,16 +107,16 @@ class StatusServer:
         except Exception:  # as above
             log.exception("GET %s", request.path)
             response = failed()
-        return self._bytes(request, response)
+        return self._parts(request, response)
 
-    def _refused(self, refused: Refused) -> bytes:
+    def _refused(self, refused: Refused) -> Parts:
         return serialise(refusal(refused), head_only=False, now=self._source.now())
 
-    def _busy(self, request: Request) -> bytes:
+    def _busy(self, request: Request) -> Parts:
         response = error_document(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "too many requests at once")
-        return self._bytes(request, response.with_headers({"Retry-After": "1"}))
+        return self._parts(request, response.with_headers({"Retry-After": "1"}))
 
-    def _bytes(self, request: Request, response: Response) -> bytes:
+    def _parts(self, request: Request, response: Response) -> Parts:
         return serialise(response, head_only=request.method == "HEAD", now=self._source.now())
 
 
