@@ -58,7 +58,7 @@ class Ledger(Connection):
             recording.ensure_job(db, job_id or "")
             db.execute("UPDATE jobs SET last_run = ? WHERE job_id = ?", (seq, job_id or ""))
             if not dry_run:
-                recording.set_ran(db, job_id or "")
+                recording.note_start(db, job_id or "")
 
     def claim(
         self,
@@ -99,6 +99,7 @@ class Ledger(Connection):
                     reason[:recording.REASON_LENGTH], count, dry_run,
                 ),
             )  # fmt: skip
+            recording.note_start(db, job_id)
             if attempt == 1:
                 db.execute(
                     "UPDATE jobs SET handled = ?, claimed = claimed + 1, slot_row = NULL WHERE job_id = ?",
@@ -106,7 +107,6 @@ class Ledger(Connection):
                 )
             else:
                 recording.drop_retry(db, job_id, slot, attempt)
-            recording.set_ran(db, job_id)
         return True
 
     def started(self, run_id: str, *, pid: int | None, pid_started: int | None, now: datetime) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from pipesched.runs.model import EXECUTED, FAILED, STATES, Counters, JobSummary, Run, RunState, Totals
 from pipesched.runs.rows import ENDED, RUN_COLUMNS, micros, moment, run_of
@@ -32,10 +33,10 @@ def history(
     limit: int | None,
 ) -> list[Run]:
     """Newest first. One question a state, merged: the index (job, state, time) answers each, however rare the state."""
-    found: list[tuple[int, int, sqlite3.Row]] = []
+    found: list[tuple[Any, ...]] = []
     for status in statuses or STATES:
-        where, values = "status = ?", [status]
-        parameters: list[Any] = values
+        where = "status = ?"
+        parameters: list[object] = [status]
         if job_id is not None:
             where += " AND job_id = ?"
             parameters.append(job_id)
@@ -43,13 +44,15 @@ def history(
             where += " AND at >= ?"
             parameters.append(micros(since))
         parameters.append(-1 if limit is None else limit)
-        rows = db.execute(
-            f"SELECT {RUN_COLUMNS}, at, seq FROM runs WHERE {where} ORDER BY at DESC, seq DESC LIMIT ?",
-            parameters,
+        found.extend(
+            _tuples(
+                db,
+                f"SELECT at, seq, {RUN_COLUMNS} FROM runs WHERE {where} ORDER BY at DESC, seq DESC LIMIT ?",
+                parameters,
+            )
         )
-        found.extend((row["at"], row["seq"], row) for row in rows)
-    found.sort(key=lambda each: each[:2], reverse=True)
-    return [run_of(tuple(row)[:-2]) for _, _, row in found[:limit]]
+    found.sort(key=itemgetter(0, 1), reverse=True)
+    return [run_of(row[2:]) for row in found[:limit]]
 
 
 def latest_seq(db: sqlite3.Connection, job_id: str) -> int | None:
@@ -67,10 +70,8 @@ def latest_seq(db: sqlite3.Connection, job_id: str) -> int | None:
 
 def active(db: sqlite3.Connection) -> list[Run]:
     """Oldest first."""
-    rows = db.execute(
-        f"SELECT {RUN_COLUMNS} FROM runs WHERE status IN ('queued', 'running') ORDER BY seq"
-    ).fetchall()
-    return [run_of(row) for row in rows]
+    sql = f"SELECT {RUN_COLUMNS} FROM runs WHERE status IN ('queued', 'running') ORDER BY seq"
+    return [run_of(row) for row in _tuples(db, sql)]
 
 
 def of_other_boots(db: sqlite3.Connection, boot: str | None) -> set[str]:
@@ -81,33 +82,40 @@ def of_other_boots(db: sqlite3.Connection, boot: str | None) -> set[str]:
 
 def summaries(db: sqlite3.Connection, job_ids: Collection[str] | None) -> dict[str, JobSummary]:
     running = _active_by_job(db)
-    rows = {row["job_id"]: row for row in _job_rows(db, job_ids)}
-    wanted = [seq for row in rows.values() for seq in (row["last_run"], row["last_sync"]) if seq is not None]
-    by_seq = _runs_by_seq(db, wanted)
-    names = rows if job_ids is None else job_ids
+    rows = {row[0]: row for row in _job_rows(db, _SUMMARY_COLUMNS, job_ids)}
+    runs = _shown_runs(db, rows if job_ids is not None and len(job_ids) <= MANY else None)
     return {
-        name: _summary(rows[name], by_seq, tuple(running.get(name, ())))
-        if name in rows
-        else JobSummary(active=tuple(running.get(name, ())))
-        for name in names
+        name: _summary(rows[name], runs, tuple(running.get(name, ()))) if name in rows else JobSummary()
+        for name in (rows if job_ids is None else job_ids)
         if name
     }
 
 
-def _summary(row: sqlite3.Row, by_seq: dict[int, Run], running: tuple[Run, ...]) -> JobSummary:
-    return JobSummary(
-        last_run=by_seq.get(row["last_run"]),
-        last_sync=by_seq.get(row["last_sync"]),
-        active=running,
-        failures_in_row=row["failures"],
-        auto_paused_at=moment(row["auto_paused_at"]),
-        totals={state: row[state] for state in ENDED if row[state]},
-        claimed=row["claimed"],
-        handled=moment(row["handled"]),
-        success_rate=rate(row["recent"]),
-        auto_pause_reason=row["auto_pause_reason"],
-        documents=json.loads(row["documents"]),
+def _summary(row: Sequence[Any], runs: Mapping[int, Run], running: tuple[Run, ...]) -> JobSummary:
+    _, last_run, last_sync, failures, paused_at, paused_why, claimed, handled, recent, documents, *counts = (
+        row
     )
+    return JobSummary(
+        last_run=runs.get(last_run),
+        last_sync=runs.get(last_sync),
+        active=running,
+        failures_in_row=failures,
+        auto_paused_at=moment(paused_at),
+        totals={state: count for state, count in zip(ENDED, counts, strict=True) if count},
+        claimed=claimed,
+        handled=moment(handled),
+        success_rate=rate(recent),
+        auto_pause_reason=paused_why,
+        documents=json.loads(documents),
+    )
+
+
+def _shown_runs(db: sqlite3.Connection, job_ids: Collection[str] | None) -> dict[int, Run]:
+    """What the summaries of these jobs point at, by row; None: of all."""
+    where, parameters = _named(job_ids)
+    jobs = " UNION ".join(f"SELECT {column} FROM jobs{where}" for column in ("last_run", "last_sync"))
+    rows = _tuples(db, f"SELECT seq, {RUN_COLUMNS} FROM runs WHERE seq IN ({jobs})", parameters * 2)
+    return {row[0]: run_of(row[1:]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +131,11 @@ def progress(db: sqlite3.Connection, jobs: Sequence[TimedJob]) -> tuple[dict[str
     """What plan_job has to know, and what is to be noted; a job that the ledger never met has done nothing."""
     running = _active_by_job(db)
     names = {job.id for job in jobs}.union(*(job.policy.after for job in jobs))
-    rows = {row["job_id"]: row for row in _job_rows(db, names)}
+    rows = {row[0]: _Row(*row) for row in _job_rows(db, _PROGRESS_COLUMNS, names)}
     created = [
-        Created(job.id, micros(job.created_at), rows[job.id]["created_at"] is not None)
+        Created(job.id, micros(job.created_at), successor=rows[job.id].created_at is not None)
         for job in jobs
-        if job.created_at and job.id in rows and rows[job.id]["created_at"] != micros(job.created_at)
+        if job.created_at and job.id in rows and rows[job.id].created_at != micros(job.created_at)
     ]
     successors = {each.job_id for each in created if each.successor}
     answer = {
@@ -143,32 +151,51 @@ def _active_by_job(db: sqlite3.Connection) -> dict[str, list[Run]]:
     return found
 
 
+class _Row(NamedTuple):
+    """_PROGRESS_COLUMNS of a job."""
+
+    job_id: str
+    created_at: int | None
+    handled: int | None
+    claimed: int
+    failures: int
+    auto_paused_at: int | None
+    retry_slot: int | None
+    retry_attempt: int | None
+    retry_not_before: int | None
+    ran_event: int
+    sync_event: int
+
+
+_PROGRESS_COLUMNS: Final = ", ".join(_Row._fields)
+_SUMMARY_COLUMNS: Final = (
+    "job_id, last_run, last_sync, failures, auto_paused_at, auto_pause_reason, claimed, handled, recent, documents, "
+    + ", ".join(ENDED)
+)
+
+
 def _progress(
-    job: TimedJob, rows: dict[str, sqlite3.Row], running: Sequence[Run], *, successor: bool
+    job: TimedJob, rows: Mapping[str, _Row], running: Sequence[Run], *, successor: bool
 ) -> Progress:
     row = rows.get(job.id)
-    ran = row["ran_event"] if row else 0
-    waits_for = tuple(
-        name for name in job.policy.after if name not in rows or rows[name]["sync_event"] <= ran
-    )
+    ran = row.ran_event if row else 0
+    waits_for = tuple(name for name in job.policy.after if name not in rows or rows[name].sync_event <= ran)
     active_ids = tuple(each.run_id for each in running)
     queued = any(each.status == "queued" for each in running)
-    if row is None:
-        return Progress(active=active_ids, queued=queued, waits_for=waits_for)
-    handled = moment(row["handled"])
-    if successor:
+    if row is None or successor:
+        handled = moment(row.handled) if row else None
         return Progress(handled=handled, active=active_ids, queued=queued, waits_for=waits_for)
     retry = None
-    if row["retry_slot"] is not None:
-        retry = PendingRetry(moment(row["retry_slot"]), row["retry_attempt"], moment(row["retry_not_before"]))
+    if row.retry_slot is not None and row.retry_attempt is not None and row.retry_not_before is not None:
+        retry = PendingRetry(moment(row.retry_slot), row.retry_attempt, moment(row.retry_not_before))
     return Progress(
-        handled=handled,
+        handled=moment(row.handled),
         active=active_ids,
         queued=queued,
-        claimed=row["claimed"],
+        claimed=row.claimed,
         retry=retry,
-        failures_in_row=row["failures"],
-        auto_paused_at=moment(row["auto_paused_at"]),
+        failures_in_row=row.failures,
+        auto_paused_at=moment(row.auto_paused_at),
         waits_for=waits_for,
     )
 
@@ -187,39 +214,38 @@ def counters(db: sqlite3.Connection) -> Counters:
 
 
 def totals(db: sqlite3.Connection) -> Totals:
-    runs: dict[tuple[str, str], int] = {
-        (row["job_id"], state): row[state]
-        for row in db.execute(f"SELECT job_id, {', '.join(ENDED)} FROM jobs")
-        for state in ENDED
-        if row[state]
-    }
-    return Totals(
-        runs=runs, documents=dict(tuple(row) for row in db.execute("SELECT outcome, count FROM documents"))
-    )
+    runs: dict[tuple[str, str], int] = {}
+    for job_id, *counts in _tuples(db, f"SELECT job_id, {', '.join(ENDED)} FROM jobs"):
+        runs.update(((job_id, state), count) for state, count in zip(ENDED, counts, strict=True) if count)
+    return Totals(runs=runs, documents=dict(_tuples(db, "SELECT outcome, count FROM documents")))
 
 
 def rate(recent: str) -> float | None:
     return recent.count("1") / len(recent) if recent else None
 
 
-def _job_rows(db: sqlite3.Connection, job_ids: Collection[str] | None) -> Iterator[sqlite3.Row]:
-    if job_ids is None or len(job_ids) > MANY:
-        rows = db.execute("SELECT * FROM jobs")
-        yield from rows if job_ids is None else (row for row in rows if row["job_id"] in job_ids)
-    else:
-        marks = ", ".join("?" * len(job_ids))
-        yield from db.execute(f"SELECT * FROM jobs WHERE job_id IN ({marks})", list(job_ids))
+def _job_rows(
+    db: sqlite3.Connection, columns: str, job_ids: Collection[str] | None
+) -> Iterator[tuple[Any, ...]]:
+    """The job's id comes first in `columns`."""
+    if job_ids is None or len(job_ids) <= MANY:
+        where, parameters = _named(job_ids)
+        return _tuples(db, f"SELECT {columns} FROM jobs{where}", parameters)
+    wanted = frozenset(job_ids)
+    return (row for row in _tuples(db, f"SELECT {columns} FROM jobs") if row[0] in wanted)
 
 
-def _runs_by_seq(db: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, Run]:
-    found: dict[int, Run] = {}
-    for start in range(0, len(seqs), MANY):
-        part = seqs[start : start + MANY]
-        rows = db.execute(
-            f"SELECT {RUN_COLUMNS}, seq FROM runs WHERE seq IN ({', '.join('?' * len(part))})", part
-        )
-        found.update((row["seq"], run_of(tuple(row)[:-1])) for row in rows)
-    return found
+def _named(job_ids: Collection[str] | None) -> tuple[str, list[str]]:
+    if job_ids is None:
+        return "", []
+    return f" WHERE job_id IN ({', '.join('?' * len(job_ids))})", list(job_ids)
+
+
+def _tuples(db: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+    """Rows without names, which cost much where there are many."""
+    cursor = db.cursor()
+    cursor.row_factory = None
+    return cursor.execute(sql, parameters)
 
 
 def expired(db: sqlite3.Connection, before: datetime, limit: int) -> list[Run]:

@@ -28,13 +28,10 @@ def ensure_job(db: sqlite3.Connection, job_id: str) -> None:
     db.execute("INSERT INTO jobs (job_id) VALUES (?) ON CONFLICT DO NOTHING", (job_id,))
 
 
-def event(db: sqlite3.Connection) -> int:
+def note_start(db: sqlite3.Connection, job_id: str) -> None:
+    """From now on a dependency has to have succeeded once more."""
     db.execute("UPDATE lifetime SET events = events + 1")
-    return int(db.execute("SELECT events FROM lifetime").fetchone()[0])
-
-
-def set_ran(db: sqlite3.Connection, job_id: str) -> None:
-    db.execute("UPDATE jobs SET ran_event = ? WHERE job_id = ?", (event(db), job_id))
+    db.execute("UPDATE jobs SET ran_event = (SELECT events FROM lifetime) WHERE job_id = ?", (job_id,))
 
 
 def count(db: sqlite3.Connection, job_id: str, status: RunState, number: int) -> None:
@@ -72,9 +69,10 @@ def record_outcome(
 
 def record_sync(db: sqlite3.Connection, row: sqlite3.Row, documents: Mapping[str, Any]) -> None:
     counts = {str(outcome): int(number) for outcome, number in documents.items()}
+    db.execute("UPDATE lifetime SET events = events + 1")
     db.execute(
-        "UPDATE jobs SET last_sync = ?, sync_event = ?, documents = ? WHERE job_id = ?",
-        (row["seq"], event(db), json.dumps(counts), row["job_id"]),
+        "UPDATE jobs SET last_sync = ?, sync_event = (SELECT events FROM lifetime), documents = ? WHERE job_id = ?",
+        (row["seq"], json.dumps(counts), row["job_id"]),
     )
     db.executemany(
         "INSERT INTO documents (outcome, count) VALUES (?, ?) ON CONFLICT (outcome) DO UPDATE SET count = count + excluded.count",
