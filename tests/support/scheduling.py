@@ -104,7 +104,7 @@ class Daemon:
             Recorder(self.ledger),
             self.spawner,
             clock=self.clock,
-            report=self.reports.get,
+            report=self.report,
             cancellations=self.cancellations,
             max_workers=max_workers,
             horizon=horizon,
@@ -112,6 +112,10 @@ class Daemon:
 
     def settings(self, job: Job) -> RunSettings:
         return RunSettings(self.stores.get(job.id, f"store-{job.id}"))
+
+    def report(self, run_id: str) -> Mapping[str, Any] | None:
+        found = self.reports.get(run_id)
+        return None if found is None else {"timestamp": self.clock.now().isoformat(), **found}
 
     def jobs(self, *jobs: Job) -> None:
         self.scheduler.set_jobs({job.id: job for job in jobs})
@@ -129,7 +133,7 @@ class Daemon:
         self.scheduler.step()
 
     def recover(self) -> None:
-        recover(self.ledger, self.scheduler, report=self.reports.get, now=self.clock.now())
+        recover(self.ledger, self.scheduler, now=self.clock.now())
 
     def run(self, launch: Launch) -> Run:
         found = self.ledger.run(launch.run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +48,7 @@ def daemon(
     """
     from pipesched.cli.logs import at_least_info
     from pipesched.daemon.launch import pipesched_command
+    from pipesched.daemon.loglines import PatientLogging
     from pipesched.daemon.service import Options, serve
     from pipesched.schedule.timetext import parse_duration
 
@@ -65,13 +67,16 @@ def daemon(
 
         return StatusServer(http, token=os.environ.get(ENV_HTTP_TOKEN) or None, source=source)
 
-    status = serve(
-        app.paths,
-        options,
-        environ=os.environ,
-        command=pipesched_command(app.paths, log_level=app.log_level, log_format=app.log_format),
-        endpoint=None if no_http else endpoint,
-    )
+    with PatientLogging(logging.getLogger("pipesched")) as lines:
+        status = serve(
+            app.paths,
+            options,
+            environ=os.environ,
+            command=pipesched_command(app.paths, log_level=app.log_level, log_format=app.log_format),
+            endpoint=None if no_http else endpoint,
+        )
+    if lines.stuck:
+        os._exit(status)
     if app.json:
         app.out.document({"exit_status": status})
     if status:

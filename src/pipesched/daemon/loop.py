@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 1.0
 """How often the job file is looked at and the wall clock compared; the longest that the loop sleeps."""
 BEAT_SECONDS: Final = 10.0
+ABANDON_SECONDS: Final = 20.0
+"""From the last TERM to giving up on processes that wait for a dead disk; the next daemon finds them."""
 BY_HAND_SECONDS: Final = 60.0
 """How often it is checked whether runs by hand are still alive."""
 
@@ -64,6 +66,7 @@ class Loop:
         self._jumps = JumpDetector(clock.now(), clock.monotonic())
         self._due: dict[str, float] = {}
         self._drain_until: float | None = None
+        self._abandon_at = float("inf")
         self._status = ""
         self._ended_by: int | None = None
 
@@ -160,6 +163,7 @@ class Loop:
         elif number in STOPPING:
             log.warning("%s again: ending the runs at once", signal.Signals(number).name)
             self._ended_by = number
+            self._abandon_at = self._clock.monotonic() + ABANDON_SECONDS
             self._scheduler.kill_all("the daemon was told to stop at once")
 
     def _reload(self) -> None:
@@ -182,9 +186,13 @@ class Loop:
         assert self._drain_until is not None
         if self._clock.monotonic() >= self._drain_until:
             self._drain_until = float("inf")
+            self._abandon_at = self._clock.monotonic() + ABANDON_SECONDS
             self._scheduler.stop_all("the daemon stopped, and its drain timeout ended")
 
     def _is_over(self) -> bool:
+        if self._clock.monotonic() >= self._abandon_at:
+            log.error("%d runs do not end, not even on SIGKILL; leaving them", self._scheduler.running)
+            return True
         if self._drain_until is not None:
             return self._scheduler.running == 0
         return self._once and self._scheduler.idle
@@ -192,4 +200,4 @@ class Loop:
     def _exit_status(self) -> int:
         if self._ended_by is not None:
             return 128 + self._ended_by
-        return 1 if self._once and self._scheduler.failures else 0
+        return 1 if self._once and self._scheduler.has_failed else 0

@@ -142,6 +142,11 @@ class Planner:
         for job_id in self._timed:
             self._agenda.set(job_id, at)
 
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the ledger could not be used the last time."""
+        return self._ledger_trouble != ""
+
     def next_wake(self) -> datetime | None:
         return self._agenda.next_wake()
 

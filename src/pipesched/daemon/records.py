@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_SECONDS: Final = 5.0
-BUSY_SECONDS: Final = 10.0
+BUSY_SECONDS: Final = 2.0
+"""Until the second try at a store in use; doubled for each further one."""
 BUSY_CAP_SECONDS: Final = 60.0
 CANNOT_START_EXIT: Final = 74
 """For the retry policy: a process that could not be started is an input/output error."""

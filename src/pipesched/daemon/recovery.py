@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipesched.daemon.admission import Waiting
 from pipesched.daemon.launch import Exit, Started
@@ -26,7 +25,6 @@ def recover(
     ledger: Ledger,
     scheduler: Scheduler,
     *,
-    report: Callable[[str], Mapping[str, Any] | None],
     now: datetime,
 ) -> None:
     """Before the first step. The jobs must be known. Raises what the ledger raises.
@@ -48,7 +46,7 @@ def recover(
             # The daemon died between the start of the process and the record of its pid.
             _adopt(waiting, run, Started(pid, start_ticks(pid)), scheduler, now)
         else:
-            found = report(run.run_id)
+            found = scheduler.report(run.run_id, run.started_at or now)
             scheduler.record(waiting, judge(Exit(run.run_id), stop=None, report=found), found)
 
 

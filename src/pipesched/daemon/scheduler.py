@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 Report = Mapping[str, Any]
 FOREVER: Final = float("inf")
+CLOCK_SLACK: Final = timedelta(milliseconds=1)
+"""Reports have their times in milliseconds."""
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class _Running:
     """A run whose process lives. `deadline`: when it has run too long, on the monotonic clock. `stop`: why it is being ended."""
 
     waited: Waiting
+    started_at: datetime
     deadline: float | None = None
     stop: Stop | None = None
 
@@ -67,7 +70,7 @@ class Scheduler:
         self._next_admission: datetime | None = None
         self._more_is_due = False
         self.launching = True
-        self.failures = 0
+        self._failures = 0
 
     # What is known
 
@@ -83,6 +86,11 @@ class Scheduler:
     def idle(self) -> bool:
         """Nothing is due, waits, runs, or is yet to be written down."""
         return not (self._running or self._waiting or self._more_is_due or self.recorder.unwritten)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a run has failed, or nothing could be claimed."""
+        return self._failures > 0 or self.planner.in_trouble
 
     def _plan_time(self) -> datetime:
         now = self._clock.now()
@@ -124,7 +132,7 @@ class Scheduler:
 
     def adopt(self, run: Waiting, process: Started, *, started_at: datetime) -> None:
         """A run that an earlier daemon started is still alive: watch it, with the time that it has had already."""
-        running = _Running(run)
+        running = _Running(run, started_at)
         job = self.planner.job(run.job_id)
         if job is not None and job.policy.timeout is not None:
             had = (self._clock.now() - started_at).total_seconds()
@@ -140,7 +148,7 @@ class Scheduler:
         run, stop = running.waited, running.stop
         if stop is None and self._cancellations.asked(run.run_id):
             stop = Stop("cancelled", CANCELLED)
-        report = self._read_report(run.run_id)
+        report = self.report(run.run_id, running.started_at)
         verdict = judge(exit_, stop=stop, report=report)
         if verdict.busy and stop is None:
             self._queue_again(run, verdict.reason)
@@ -163,7 +171,7 @@ class Scheduler:
             retry_exit_code=retry_exit_code,
             then=lambda: self.planner.look_at(run.job_id, self._plan_time()),
         )
-        self.failures += verdict.status in FAILED
+        self._failures += verdict.status in FAILED
         log.log(
             logging.INFO if verdict.status in EXECUTED else logging.WARNING,
             "job %s: run %s %s%s",
@@ -254,12 +262,12 @@ class Scheduler:
 
     def _start(self, run: Waiting) -> None:
         """From here on the run counts as started, whatever happens: it is never started twice."""
+        begun = self._clock.now()
         try:
-            self.recorder.ledger.started(run.run_id, pid=None, pid_started=None, now=self._clock.now())
+            self.recorder.ledger.started(run.run_id, pid=None, pid_started=None, now=begun)
         except PipeschedError as error:
             log.error("run %s cannot start yet: %s", run.run_id, error.message)  # noqa: TRY400  no traceback needed
-            later = self._clock.now() + timedelta(seconds=5)
-            self._waiting[run.run_id] = replace(run, not_before=later)
+            self._waiting[run.run_id] = replace(run, not_before=begun + timedelta(seconds=5))
             return
         del self._waiting[run.run_id]
         try:
@@ -270,7 +278,7 @@ class Scheduler:
             verdict = Verdict("failed", None, f"its process could not be started: {error}")
             self.record(run, verdict, None, retry_exit_code=CANNOT_START_EXIT)
             return
-        running = self._running[run.run_id] = _Running(run)
+        running = self._running[run.run_id] = _Running(run, begun)
         job = self.planner.job(run.job_id)
         if job is not None and job.policy.timeout is not None:
             running.deadline = self._clock.monotonic() + job.policy.timeout
@@ -281,14 +289,18 @@ class Scheduler:
 
         self.recorder.later(f"the start of run {run.run_id}", note_process, monotonic=self._clock.monotonic())
         log.info(
-            "job %s: run %s started, attempt %d, %.0f ms after it was due (pid %d)",
-            run.job_id, run.run_id, run.attempt, (now - run.scheduled_for).total_seconds() * 1000, process.pid,
+            "job %s: run %s started, attempt %d, %.0f ms late (pid %d)",
+            run.job_id, run.run_id, run.attempt, (now - run.not_before).total_seconds() * 1000, process.pid,
             extra={"job_id": run.job_id, "run_id": run.run_id},
         )  # fmt: skip
 
-    def _read_report(self, run_id: str) -> Report | None:
+    def report(self, run_id: str, started_at: datetime) -> Report | None:
+        """What the run that was started then has reported; an earlier try of the same run may have left another report."""
         try:
-            return self._report(run_id)
+            report = self._report(run_id)
+            if report is None or datetime.fromisoformat(report["timestamp"]) < started_at - CLOCK_SLACK:
+                return None
+            return report
         except Exception:  # a report that cannot be read is no reason to lose the run's end
             log.warning("the report of run %s cannot be read", run_id, exc_info=True)
             return None

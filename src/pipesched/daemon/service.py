@@ -111,13 +111,12 @@ def serve(
             settings=_settings(watch, environment, paths),
             stagger=0.0 if options.once else STAGGER_SECONDS,
         )
-        report = _report_reader(paths)
         scheduler = Scheduler(
             planner,
             Recorder(ledger),
             children,
             clock=clock,
-            report=report,
+            report=_report_reader(paths),
             cancellations=Cancellations(paths.state_dir),
             max_workers=options.max_workers,
             horizon=clock.now() if options.once else None,
@@ -129,7 +128,7 @@ def serve(
             stack.callback(server.stop)
             source.http = server.url
         scheduler.set_jobs(watch.file.jobs)
-        recover(ledger, scheduler, report=report, now=clock.now())
+        recover(ledger, scheduler, now=clock.now())
         if not options.once:
             scheduler.take(planner.fire_at_start(clock.now()))
         _announce(stack, paths, source)

@@ -202,7 +202,7 @@ def test_a_child_that_found_its_store_busy_is_queued_again_and_not_failed(daemon
     run = daemon.run(daemon.launched[0])
     assert (run.status, run.reason) == ("queued", "pid 7 writes to this store")
 
-    daemon.pass_time(9)
+    daemon.pass_time(1)
     assert len(daemon.launched) == 1
     daemon.pass_time(1)
     assert [each.run_id for each in daemon.launched] == [run.run_id] * 2
@@ -492,3 +492,21 @@ def test_an_adopted_run_keeps_the_time_it_has_had(daemon):
     daemon.pass_time(1)
 
     assert daemon.spawner.stopped == [launch.run_id]
+
+
+def test_a_report_of_an_earlier_try_says_nothing_of_this_one(daemon):
+    daemon.jobs(job("a", every=36_000))
+    daemon.pass_time(36_000, turns=36_000)
+    (launch,) = daemon.launched
+    stale = daemon.clock.now().isoformat()
+    daemon.end(launch, code=75)
+    daemon.reports[launch.run_id] = {
+        "timestamp": stale,
+        "status": "failed",
+        "exit_code": 75,
+        "message": "busy",
+    }
+    daemon.pass_time(2)
+    daemon.end(launch, code=1)
+
+    assert daemon.history("a") == [("failed", "exit status 1")]
