@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipesched.views.snapshot import Snapshot
 
 FRESH_SECONDS: Final = 1.0
+STALE_SECONDS: Final = 5.0
+"""While a new one is made, the last one is given out for so long."""
 SHARE: Final = 5.0
 """What took long to make is kept that many times as long, so that the endpoint takes a fifth of a core at most."""
 
@@ -40,24 +42,31 @@ class Kept(Generic[T]):
     _until: float = 0.0
 
     def get(self) -> T:
-        """Whoever asks while it is made waits, and gets what was made."""
-        with self._lock:
+        """Whoever asks while it is made gets the last one, or waits where that is too old."""
+        if not self._lock.acquire(blocking=False):
+            value = self._value
+            if value is not None and self.clock() < self._until + STALE_SECONDS:
+                return value
+            self._lock.acquire()
+        try:
             began = self.clock()
             if self._value is None or began >= self._until:
                 self._value = self.make()
                 ended = self.clock()
                 self._until = ended + max(FRESH_SECONDS, SHARE * (ended - began))
             return self._value
+        finally:
+            self._lock.release()
 
 
 class Documents:
     """Each document as a response, from the same views as the commands."""
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
-        from pipesched.views.snapshot import NextFires
+        from pipesched.views.snapshot import Memory
 
         self._source = source
-        self._fires = NextFires()
+        self._memory = Memory()
         self._snapshot = Kept(self._take, clock)
         self._health = Kept(self._check, clock)
         self.status = Kept(self._status, clock).get
@@ -99,7 +108,7 @@ class Documents:
                 job_file_error=source.job_file_error(),
                 facts=source.facts(),
                 ledger=ledger,
-                fires=self._fires,
+                memory=self._memory,
             )
 
     def _ledger(self) -> Ledger:

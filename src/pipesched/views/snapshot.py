@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 from pipesched.errors import PipeschedError
 from pipesched.runs.model import Counters, JobSummary, Run
@@ -19,33 +21,94 @@ if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger
 
 State = Literal["scheduled", "running", "paused", "done"]
-_NOTHING: Mapping[str, JobSummary] = {}
+SETTLED_SECONDS: Final = 1.0
+_NO_PROGRESS: Final = Progress()
+_NO_SUMMARY: Final = JobSummary()
 
 
 @dataclass(slots=True)
 class NextFires:
     """Each job's next occurrence, kept between snapshots: it holds until it has passed or the job or its progress changes."""
 
-    _known: dict[str, tuple[Job, Progress, TimedJob, Occurrence | None]] = field(default_factory=dict)
+    _known: dict[str, tuple[Job, TimedJob, Progress | None, Occurrence | None]] = field(default_factory=dict)
 
-    def of(self, job: Job, progress: Progress, now: datetime) -> tuple[TimedJob, Occurrence | None]:
-        """The job's timing and its next occurrence strictly after `now`. Raises InvalidValue."""
+    def timed(self, job: Job) -> TimedJob:
+        """The job's timing, made once. Raises InvalidValue."""
         known = self._known.get(job.id)
-        if known is not None and known[0] is job and known[1] == progress:
-            occurrence = known[3]
-            if occurrence is None or occurrence.at > now:
-                return known[2], occurrence
-            timed = known[2]
-        else:
-            timed = job.timed()
-        occurrence = next(upcoming(timed, progress, now), None)
-        self._known[job.id] = (job, progress, timed, occurrence)
-        return timed, occurrence
+        if known is None or known[0] is not job:
+            known = (job, job.timed(), None, None)
+            self._known[job.id] = known
+        return known[1]
+
+    def next(self, job: Job, progress: Progress, now: datetime) -> Occurrence | None:
+        """Strictly after `now`."""
+        timed = self.timed(job)
+        _, _, seen, occurrence = self._known[job.id]
+        if seen != progress or (occurrence is not None and occurrence.at <= now):
+            occurrence = next(upcoming(timed, progress, now), None)
+            self._known[job.id] = (job, timed, progress, occurrence)
+        return occurrence
 
     def keep(self, job_ids: Mapping[str, object]) -> None:
         """Forget the jobs that are gone."""
         if len(self._known) > len(job_ids):
             self._known = {job_id: known for job_id, known in self._known.items() if job_id in job_ids}
+
+
+LedgerStamp = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the ledger said at one moment about the jobs of one job file."""
+
+    progress: Mapping[str, Progress]
+    summaries: Mapping[str, JobSummary]
+    counters: Counters
+    active: tuple[Run, ...]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one snapshot leaves for the next one of the same process: with 10,000 jobs, nine tenths of the work.
+
+    The ledger's answers hold while neither its file nor its write-ahead log has changed.
+    """
+
+    fires: NextFires = field(default_factory=NextFires)
+    _stamp: LedgerStamp | None = None
+    _job_file: JobFile | None = None
+    _facts: LedgerFacts | None = None
+
+    def ledger(self, ledger: Ledger, job_file: JobFile, timed: list[TimedJob], now: datetime) -> LedgerFacts:
+        stamp = ledger_stamp(ledger.path)
+        if self._facts is not None and stamp == self._stamp and job_file is self._job_file:
+            return self._facts
+        facts = read_ledger(ledger, timed)
+        # A file that was written a moment ago may be written again within the same tick of its clock.
+        settled = all(mtime < (now.timestamp() - SETTLED_SECONDS) * 1e9 for mtime, _, _ in stamp)
+        self._stamp, self._job_file = (stamp, job_file) if settled else (None, None)
+        self._facts = facts if settled else None
+        return facts
+
+
+def read_ledger(ledger: Ledger, timed: list[TimedJob]) -> LedgerFacts:
+    return LedgerFacts(
+        progress=ledger.progress(timed),
+        summaries=ledger.summaries(None) if timed else {},
+        counters=ledger.counters(),
+        active=tuple(ledger.active()),
+    )
+
+
+def ledger_stamp(path: Path) -> LedgerStamp:
+    """(mtime_ns, size, inode) of the file and its log, as far as they are there."""
+    found = []
+    for each in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(OSError):
+            info = each.stat()
+            found.append((info.st_mtime_ns, info.st_size, info.st_ino))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +166,21 @@ def take(
     facts: SchedulerFacts,
     ledger: Ledger,
     job_file_error: PipeschedError | None = None,
-    fires: NextFires | None = None,
+    memory: Memory | None = None,
 ) -> Snapshot:
-    """Read the ledger once, and put everything together. Raises InvalidValue, DataError (a damaged ledger)."""
-    fires = NextFires() if fires is None else fires
-    timed = [job.timed() for job in job_file.jobs.values()]
-    progress = ledger.progress(timed)
-    summaries = ledger.summaries(None) if timed else _NOTHING
+    """Read the ledger once, and put everything together. `memory`: what the last snapshot left.
+
+    Raises InvalidValue, DataError (a damaged ledger).
+    """
+    memory = Memory() if memory is None else memory
+    fires = memory.fires
+    timed = [fires.timed(job) for job in job_file.jobs.values()]
+    known = memory.ledger(ledger, job_file, timed, now)
     views: dict[str, JobView] = {}
-    for job in job_file.jobs.values():
-        mine = progress.get(job.id, Progress())
-        when, occurrence = fires.of(job, mine, now)
-        views[job.id] = JobView(job, when, mine, summaries.get(job.id, JobSummary()), occurrence)
+    for job, when in zip(job_file.jobs.values(), timed, strict=True):
+        progress = known.progress.get(job.id, _NO_PROGRESS)
+        summary = known.summaries.get(job.id, _NO_SUMMARY)
+        views[job.id] = JobView(job, when, progress, summary, fires.next(job, progress, now))
     fires.keep(job_file.jobs)
     return Snapshot(
         now=now,
@@ -123,6 +189,6 @@ def take(
         job_file_error=job_file_error,
         facts=facts,
         jobs=views,
-        counters=ledger.counters(),
-        active=tuple(ledger.active()),
+        counters=known.counters,
+        active=known.active,
     )

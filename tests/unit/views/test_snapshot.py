@@ -7,11 +7,12 @@ import pytest
 
 from pipesched.options import PipelineConfig
 from pipesched.runs.ledger import Ledger
+from pipesched.runs.model import Counters
 from pipesched.schedule.model import Progress
 from pipesched.views.glance import COLUMNS, SHOWN_ROWS, job_rows, lines
 from pipesched.views.health import Health, health
 from pipesched.views.scheduler import SchedulerFacts
-from pipesched.views.snapshot import NextFires, Snapshot, take
+from pipesched.views.snapshot import Memory, NextFires, Snapshot, take
 from pipesched.views.status import status_document
 from pipesched.views.vitals import disk_facts, health_facts
 from support.world import LONG_AGO, NOW, World
@@ -27,7 +28,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def snapshot(world: World, fires: NextFires | None = None) -> Snapshot:
+def snapshot(world: World) -> Snapshot:
     with Ledger.open(world.paths.ledger, create=False) as ledger:
         return take(
             now=world.now,
@@ -35,7 +36,6 @@ def snapshot(world: World, fires: NextFires | None = None) -> Snapshot:
             job_file=world.store.load(),
             facts=world.facts,
             ledger=ledger,
-            fires=fires,
         )
 
 
@@ -109,13 +109,33 @@ def test_an_auto_paused_job_is_paused(world: World) -> None:
 def test_the_next_fire_is_kept_until_it_has_passed_or_the_job_changes(world: World) -> None:
     job = world.job("hourly", 3600.0)
     fires = NextFires()
-    _, first = fires.of(job, Progress(), NOW)
+    first = fires.next(job, Progress(), NOW)
     assert first is not None
-    assert fires.of(job, Progress(), first.at - timedelta(seconds=1))[1] is first, "kept"
-    assert fires.of(job, Progress(), first.at)[1] != first, "passed"
+    assert fires.next(job, Progress(), first.at - timedelta(seconds=1)) is first, "kept"
+    assert fires.next(job, Progress(), first.at) != first, "passed"
     changed = job.model_copy(update={"enabled": False, "paused_at": NOW})
-    assert fires.of(changed, Progress(), NOW)[1] is None, "another job"
-    assert fires.of(job, Progress(auto_paused_at=NOW), NOW)[1] is None, "another progress"
+    assert fires.next(changed, Progress(), NOW) is None, "another job"
+    assert fires.next(job, Progress(auto_paused_at=NOW), NOW) is None, "another progress"
+    fires.keep({})
+    assert fires.next(job, Progress(), NOW) == first
+
+
+def test_what_the_ledger_said_is_kept_until_it_is_written(world: World) -> None:
+    world.job("hourly", 3600.0)
+    world.ran("hourly", NOW - timedelta(hours=2))
+    memory, job_file = Memory(), world.store.load()
+
+    def counters(now: datetime) -> Counters:
+        with Ledger.open(world.paths.ledger, create=False) as ledger:
+            return memory.ledger(ledger, job_file, [], now).counters
+
+    written = datetime.fromtimestamp(world.paths.ledger.stat().st_mtime, UTC)
+    first = counters(written)
+    assert counters(written) is not first, "just written: it may be written again in this tick"
+    kept = counters(written + timedelta(minutes=1))
+    assert counters(written + timedelta(minutes=2)) is kept
+    world.ran("hourly", NOW - timedelta(hours=1))
+    assert counters(written + timedelta(minutes=3)).executed == 2
 
 
 def test_a_daily_job_is_late_after_its_second_missed_night(world: World) -> None:
