@@ -27,6 +27,7 @@ JOB_FILE: Final = "schedules.json"
 STATE_DIR: Final = ".pipesched"
 OUTPUT_DIR: Final = "output"
 PRESETS_DIR: Final = "presets"
+DAEMON_LOCK: Final = "daemon.lock"
 
 HTTP_ADDRESS: Final = "127.0.0.1:8765"
 MAX_WORKERS: Final = 2
@@ -61,7 +62,7 @@ class Paths:
 
     @property
     def daemon_lock(self) -> Path:
-        return self.state_dir / "daemon.lock"
+        return self.state_dir / DAEMON_LOCK
 
     @property
     def index_dir(self) -> Path:

@@ -203,11 +203,10 @@ def _ledger(
 def _kept_by_scheduler(app: App, request: Request) -> bool:
     """Whether the ledger has the row already, as our daemon's does; another scheduler only chose the id."""
     from pipesched.runs.ledger import Ledger
-    from pipesched.runs.model import ACTIVE
 
     with Ledger.open(app.paths.ledger, create=False) as ledger:
         run = ledger.run(request.run_id)
-    return run is not None and run.status in ACTIVE
+    return run is not None and run.finished_at is None
 
 
 @dataclass

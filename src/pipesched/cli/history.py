@@ -49,7 +49,7 @@ def history(
     states = statuses(status or [])
     after = _since(app, since, job_id) if since is not None else None
     with Ledger.open(app.paths.ledger, create=False) as ledger:
-        found = seen_history(app, ledger, job_id, states, after, limit)
+        found = ledger.history(job_id, states, after, limit)
         if not found and job_id is not None and not ledger.history(job_id, limit=1):
             _job_file_knows(app, job_id)
     if app.json:
@@ -74,23 +74,6 @@ def statuses(given: list[str]) -> tuple[RunState, ...]:
     return tuple(state for state in STATES if state in words)
 
 
-def seen_history(
-    app: App,
-    ledger: Ledger,
-    job_id: str | None,
-    states: tuple[RunState, ...],
-    since: datetime | None,
-    limit: int,
-) -> list[Run]:
-    """The rows as they are to be seen: a running one whose process is gone is lost."""
-    asked = states
-    if "lost" in states and "running" not in states:
-        asked = (*states, "running")
-    rows = ledger.history(job_id, asked, since, limit if asked == states else limit + len(ledger.active()))
-    seen = [_as_seen(app, run) for run in rows]
-    return [run for run in seen if not states or run.status in states][:limit]
-
-
 def logs(
     app: App,
     name: Annotated[str, typer.Argument(metavar="RUN_ID|JOB_ID", help="A run, or a job's latest.")],
@@ -108,7 +91,7 @@ def logs(
         if not follow:
             lines = captured.lines(captured.read(path))
             if app.json:
-                run = _current(app, ledger, run_id)
+                run = ledger.run(run_id)
                 app.out.document(
                     {
                         "run_id": run_id,
@@ -130,7 +113,7 @@ def _follow(app: App, ledger: Ledger, run_id: str, path: Path) -> None:
     from pipesched.runs.model import ACTIVE
 
     def over() -> bool:
-        run = _current(app, ledger, run_id)
+        run = ledger.run(run_id)
         return run is None or run.status not in ACTIVE
 
     lines = captured.lines(captured.follow(path, over=over, pause=lambda: time.sleep(FOLLOW_SECONDS)))
@@ -139,7 +122,7 @@ def _follow(app: App, ledger: Ledger, run_id: str, path: Path) -> None:
             app.out.document({"run_id": run_id, "line": line})
     else:
         _print(app, lines)
-    run = _current(app, ledger, run_id)
+    run = ledger.run(run_id)
     if run is not None and not app.json:
         app.out.note(f"run {run_id}: {run.status}{f': {run.reason}' if run.reason else ''}")
 
@@ -181,20 +164,6 @@ def _find_log(app: App, ledger: Ledger, name: str, *, follow: bool) -> tuple[str
     raise NotFound(
         f"no run of job {name} has a log yet", hint=f"see pipesched history {name}", code="log_not_found"
     )
-
-
-def _current(app: App, ledger: Ledger, run_id: str) -> Run | None:
-    run = ledger.run(run_id)
-    return _as_seen(app, run) if run else None
-
-
-def _as_seen(app: App, run: Run) -> Run:
-    from pipesched.files import KernelLock
-    from pipesched.runs.seen import seen
-
-    if run.status != "running":
-        return run
-    return seen(run, scheduler_runs=KernelLock(app.paths.daemon_lock).is_held())
 
 
 def _job_file_knows(app: App, job_id: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from pipesched.errors import InvalidValue
 from pipesched.runs import process, reading, recording
@@ -12,10 +14,13 @@ from pipesched.runs.connection import Connection
 from pipesched.runs.ids import check_run_id, new_run_id
 from pipesched.runs.model import ACTIVE, EXECUTED, Counters, JobSummary, Run, RunState, Totals
 from pipesched.runs.rows import micros
+from pipesched.runs.seen import Onlooker
 from pipesched.schedule.model import Progress, RunTrigger, Skip, TimedJob
 from pipesched.settings import HISTORY_LIMIT
 
 __all__ = ["Ledger", "new_run_id"]
+
+_RUNNING: Final[frozenset[RunState]] = frozenset({"running"})
 
 
 class Ledger(Connection):
@@ -258,12 +263,24 @@ class Ledger(Connection):
             with self._write() as db:
                 for each in created:
                     recording.note_creation(db, each)
-        return answer
+        onlooker = self._onlooker()
+        if onlooker is None or not any(each.active for each in answer.values()):
+            return answer
+        live = {run.run_id: run.status == "queued" for run in onlooker.active(self._active())}
+        return {name: _only(live, each) for name, each in answer.items()}
+
+    def _onlooker(self) -> Onlooker | None:
+        """Who only reads is told what is, not what has been written so far: a run whose process is gone is lost."""
+        return None if self._writable else Onlooker(self.path.parent)
 
     def summaries(self, job_ids: Iterable[str] | None = None) -> dict[str, JobSummary]:
         """By job id; None: all that the ledger knows. A job without a run has an empty one."""
         names = None if job_ids is None else set(job_ids)
-        return self._read(lambda db: reading.summaries(db, names))
+        found = self._read(lambda db: reading.summaries(db, names))
+        onlooker = self._onlooker()
+        if onlooker is None:
+            return found
+        return {name: onlooker.summary(summary) for name, summary in found.items()}
 
     def counters(self) -> Counters:
         return self._read(reading.counters)
@@ -279,10 +296,23 @@ class Ledger(Connection):
         limit: int | None = HISTORY_LIMIT,
     ) -> list[Run]:
         """Newest first, by start (of what waits, by claim; of slots, by the last). `statuses` None or empty: all. `limit` None: all."""
-        return self._read(lambda db: reading.history(db, job_id, statuses or (), since, limit))
+        wanted = frozenset(statuses or ())
+        onlooker = self._onlooker()
+        if onlooker is None:
+            return self._read(lambda db: reading.history(db, job_id, wanted, since, limit))
+        # What is running in the ledger may be lost to the onlooker: enough rows for both.
+        asked = wanted.union(_RUNNING) if "lost" in wanted else wanted
+        more = None if limit is None or not wanted & {"lost", "running"} else limit + len(self._active())
+        rows = self._read(
+            lambda db: reading.history(db, job_id, asked, since, limit if more is None else more)
+        )
+        seen = onlooker.runs(rows)
+        return [run for run in seen if not wanted or run.status in wanted][:limit]
 
     def run(self, run_id: str) -> Run | None:
-        return self._read(lambda db: reading.run(db, run_id))
+        found = self._read(lambda db: reading.run(db, run_id))
+        onlooker = self._onlooker()
+        return found if found is None or onlooker is None else onlooker.run(found)
 
     def latest(self, job_id: str) -> Run | None:
         """The job's newest run that started."""
@@ -290,6 +320,11 @@ class Ledger(Connection):
 
     def active(self) -> list[Run]:
         """Queued and running, oldest first."""
+        found = self._active()
+        onlooker = self._onlooker()
+        return found if onlooker is None else onlooker.active(found)
+
+    def _active(self) -> list[Run]:
         return self._read(reading.active)
 
     def find_lost(self, alive: Callable[[int, int | None], bool], now: datetime) -> list[Run]:  # noqa: ARG002
@@ -309,3 +344,9 @@ class Ledger(Connection):
             ]
 
         return self._read(question)
+
+
+def _only(live: Mapping[str, bool], progress: Progress) -> Progress:
+    """`progress` with those of its active runs that are in `live`: run id -> whether it waits."""
+    active = tuple(run_id for run_id in progress.active if run_id in live)
+    return replace(progress, active=active, queued=any(live[run_id] for run_id in active))
