@@ -8,23 +8,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from pipesched.errors import DataError, InputOutputError, NotPermitted
 from pipesched.runs.database import Stamp, open_empty, open_readable, open_writable, stamp, translated
 
 Answer = TypeVar("Answer")
+TRIES: Final = 10
+"""How often a reader asks again when the file changed under it."""
 
 
 class Connection:
     """Raises what `database.translated` raises: DataError, InputOutputError, Busy, NotPermitted."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, *, writable: bool, seen: Stamp | None) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection | None) -> None:
+        """`db`: a connection that writes; None: read only."""
         self.path = path
-        self._db = db
-        self._writable = writable
-        self._seen = seen
-        self._exact = seen is None or not seen.log
+        self._writable = db is not None
+        self._seen: Stamp | None = None
+        self._as_it_lies = False
+        self._db = self._open_reader() if db is None else db
         self._lock = threading.RLock()
         self._in_batch = False
 
@@ -34,11 +37,7 @@ class Connection:
 
         Raises ConfigurationError for a ledger of a newer version, and CannotCreate.
         """
-        if create:
-            return cls(path, open_writable(path), writable=True, seen=None)
-        ledger = cls(path, open_empty(), writable=False, seen=None)
-        ledger._reopen()
-        return ledger
+        return cls(path, open_writable(path) if create else None)
 
     def close(self) -> None:
         with self._lock:
@@ -83,7 +82,7 @@ class Connection:
         with self._lock:
             if self._in_batch:
                 return question(self._db)
-            for _ in range(10):
+            for _ in range(TRIES):
                 try:
                     answer = self._snapshot(question)
                 except DataError:
@@ -104,25 +103,37 @@ class Connection:
                 self._db.execute("COMMIT")
 
     def _is_current(self) -> bool:
+        """Whether what was read is of one moment, and of the file that is there now."""
         if self._writable:
             return True
         now = stamp(self.path)
-        if self._exact or now is None or self._seen is None:
+        if now is None or self._seen is None or self._as_it_lies:
             return now == self._seen
         return now.inode == self._seen.inode
 
     def _reopen(self) -> None:
-        """For a reader. What nobody has open is read as it lies, so that no trace is left; also where none may be left."""
         self._db.close()
-        self._seen = stamp(self.path)
-        self._exact = self._seen is None or not self._seen.log
-        if self._seen is None:
-            self._db = open_empty()
-            return
-        try:
-            self._db = open_readable(self.path, quiescent=self._exact)
-        except (NotPermitted, InputOutputError):
-            if self._exact:
-                raise
-            self._exact = True
-            self._db = open_readable(self.path, quiescent=True)
+        self._db = self._open_reader()
+
+    def _open_reader(self) -> sqlite3.Connection:
+        """A connection that leaves no trace: a file without a log beside it is read as it lies, since nobody has it open."""
+        for _ in range(TRIES):
+            self._seen = stamp(self.path)
+            try:
+                return self._reader(self._seen)
+            except DataError:
+                if stamp(self.path) == self._seen:
+                    raise
+        return self._reader(self._seen)
+
+    def _reader(self, seen: Stamp | None) -> sqlite3.Connection:
+        self._as_it_lies = False
+        if seen is None:
+            return open_empty()
+        if seen.log:
+            try:
+                return open_readable(self.path, quiescent=False)
+            except (NotPermitted, InputOutputError):
+                pass  # where SQLite may not make its -shm file, what is only in the log cannot be read
+        self._as_it_lies = True
+        return open_readable(self.path, quiescent=True)
