@@ -253,15 +253,21 @@ class _Planner:
             return decisions, None
 
         blocked = self.blocked()
-        if blocked:
+        each = self.policy.catch_up == "all"
+        if blocked and not each:
             return [*decisions, *self.skip(floor, until, "skipped", blocked)], None
         if waits:
             oldest = self.schedule.next(floor)
             assert oldest is not None
             assert lateness is not None
             return decisions, oldest.at + timedelta(seconds=lateness, milliseconds=1)
-        if self.policy.catch_up == "all":
-            return [*decisions, *self.each(floor, until, left)], None
+        if each:
+            # What is caught up runs one after the other, and so behind any other run too; what is on time may not.
+            on_time = max(floor, self.now - timedelta(seconds=PUNCTUAL) - _TICK) if blocked else until
+            decisions += self.each(floor, min(on_time, until), left)
+            if blocked and (left is None or left > sum(isinstance(decision, Fire) for decision in decisions)):
+                decisions += self.skip(on_time, until, "skipped", blocked)
+            return decisions, None
         return [*decisions, *self.newest(floor, newest)], None
 
     def lateness(self, grace: float) -> tuple[float | None, str]:

@@ -169,3 +169,6 @@ def test_the_calendars_end_is_an_end_and_no_error():
     assert schedule.next(datetime(9999, 12, 31, tzinfo=UTC)) is None
     assert schedule.latest(datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 2, tzinfo=UTC)) is None
     assert schedule.count(datetime(9999, 12, 30, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)) == 0
+    monthly = cron("0 0 1 * *", zone="UTC", job_id="job")
+    assert monthly.next(datetime(9999, 12, 10, tzinfo=UTC)) is None
+    assert monthly.period(datetime(9999, 12, 10, tzinfo=UTC)) == timedelta(days=1)

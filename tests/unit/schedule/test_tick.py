@@ -193,6 +193,17 @@ def test_of_several_runs_only_the_first_replaces():
     assert [fire.replaces for fire in plan.decisions] == [("r1",), (), ()]
 
 
+def test_what_all_catches_up_runs_behind_a_run_that_has_not_ended_but_what_is_on_time_does_not():
+    plan = plan_job(job(catch_up="all"), Progress(active=("r1",)), at(3))
+    assert [(type(each), each.reason) for each in plan.decisions] == [
+        (Fire, "2h late"),
+        (Fire, "1h late"),
+        (Skip, "run r1 had not ended"),
+    ]
+    last = plan_job(job(catch_up="all", max_runs=2), Progress(active=("r1",)), at(3))
+    assert kinds(last) == [("Fire", "catch_up")] * 2
+
+
 # Pauses, beginnings and ends
 
 

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -100,15 +100,16 @@ def test_the_table_finds_every_change_to_the_second():
 
 @pytest.mark.slow
 def test_no_zone_changes_twice_within_the_probing_step():
-    step = timedelta(days=2)
-    for name in available_timezones():
-        zone, at, last = ZoneInfo(name), datetime(2000, 1, 1, tzinfo=UTC), None
-        offset = at.astimezone(zone).utcoffset()
-        while at.year < 2042:  # Gaza's rules, the quickest of all, are in it
-            at += step
-            now = at.astimezone(zone).utcoffset()
+    places = [name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "US/"))]
+    # Gaza's rules, the quickest of all, are in these years.
+    begin, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2000, 2042))
+    for name in places:
+        zone, last = ZoneInfo(name), 0
+        offset = datetime.fromtimestamp(begin, zone).utcoffset()
+        for at in range(begin, end, _STEP // 2):
+            now = datetime.fromtimestamp(at, zone).utcoffset()
             if now != offset:
-                assert last is None or at - last > timedelta(seconds=_STEP), (name, at)
+                assert at - last > _STEP, (name, at)
                 offset, last = now, at
 
 
