@@ -1,0 +1,184 @@
+"""`status` and `health` as commands: watching, asking an endpoint, damaged files, and what they cost."""
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipesched.http.server import StatusServer
+from support.command import PIPESCHED, clean_environment, pipesched, start
+from support.world import World, WorldSource
+
+FRESHNESS = {
+    "job_id", "state", "next_run_time", "last_status", "last_success", "age_seconds", "documents", "chunks",
+    "failures_in_row",
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path, now=datetime.now(UTC))
+    made.job("hourly", 3600.0, since=made.now - timedelta(hours=2))
+    made.ran("hourly", made.now - timedelta(minutes=20), documents={"unchanged": 12, "chunks": 19})
+    return made
+
+
+@contextmanager
+def endpoint(world: World, token: str | None = None) -> Iterator[str]:
+    server = StatusServer("127.0.0.1:0", token=token, source=WorldSource(world))
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def test_status_says_how_fresh_each_job_is(world: World) -> None:
+    [job] = pipesched("status", "--json", cwd=world.home).json["jobs"]
+    assert job.keys() >= FRESHNESS
+    assert (job["documents"], job["chunks"], job["last_status"]) == (12, 19, "succeeded")
+    assert 1100 < job["age_seconds"] < 1400
+    plain = pipesched("status", cwd=world.home)
+    assert plain.out.startswith("scheduler: not running")
+    assert "hourly" in plain.out
+    assert "\x1b" not in plain.out
+
+
+def test_status_as_json_is_what_the_endpoint_gives(world: World) -> None:
+    from urllib.request import urlopen
+
+    with endpoint(world) as url, urlopen(f"{url}/scheduler/status") as answer:
+        served = json.load(answer)
+    printed = pipesched("status", "--json", cwd=world.home).json
+    for document in (served, printed):
+        for job in document["jobs"]:
+            job.pop("age_seconds")
+    assert served == printed
+
+
+def test_a_damaged_job_file_is_exit_65_for_status_and_a_failed_check_for_health(world: World) -> None:
+    world.paths.job_file.write_bytes(b'{"jobs": ')
+    status = pipesched("status", "--json", cwd=world.home)
+    assert (status.code, status.json["error"]["code"]) == (65, "data_error")
+    health = pipesched("health", "--no-scheduler", "--json", cwd=world.home)
+    assert (health.code, health.json["status"]) == (1, "fail")
+    assert "schedules.json" in health.json["checks"]["job_file"]["message"]
+    assert world.paths.job_file.read_bytes() == b'{"jobs": '
+
+
+def test_a_damaged_ledger_is_a_failed_check(world: World) -> None:
+    world.paths.ledger.write_bytes(b"this is no ledger" * 1000)
+    health = pipesched("health", "--no-scheduler", "--json", cwd=world.home)
+    assert (health.code, list(health.json["checks"])) == (1, ["ledger"])
+
+
+def test_health_prints_each_check_with_its_hint(world: World) -> None:
+    ill = pipesched("health", cwd=world.home)
+    assert ill.code == 1
+    assert "fail  scheduler: 1 job enabled and no scheduler running" in ill.out
+    assert "      hint: start it: pipesched daemon" in ill.out
+    assert ill.out.endswith("health: fail\n")
+    assert pipesched("health", "--no-scheduler", cwd=world.home).code == 0
+
+
+def test_a_warning_is_exit_0(tmp_path: Path) -> None:
+    warned = pipesched("health", "--json", cwd=tmp_path)
+    assert (warned.code, warned.json["status"]) == (0, "warn")
+    assert warned.json["checks"]["job_file"]["hint"].startswith("pipesched init")
+
+
+def test_health_asks_an_endpoint_with_the_token_from_the_environment(world: World, tmp_path: Path) -> None:
+    with endpoint(world, token="s3cret") as url:
+        refused = pipesched("health", "--url", url, "--json", cwd=tmp_path)
+        assert (refused.code, list(refused.json["checks"])) == (1, ["endpoint"])
+        asked = pipesched(
+            "health", "--url", url, "--json", cwd=tmp_path, env={"PIPESCHED_HTTP_TOKEN": "s3cret"}
+        )
+    assert asked.json["checks"]["scheduler"]["status"] == "fail"
+    assert "job_file" in asked.json["checks"]
+
+
+def test_an_endpoint_that_is_not_there_is_exit_1_with_a_message(tmp_path: Path) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+        gone = pipesched("health", "--url", url, "--json", cwd=tmp_path)
+    assert gone.code == 1
+    assert "unreachable" in gone.json["checks"]["endpoint"]["message"]
+    assert pipesched("health", "--url", "nonsense://", cwd=tmp_path).code == 2
+
+
+def test_watching_as_json_gives_one_document_a_line(world: World) -> None:
+    with start("status", "--watch", "--json", cwd=world.home) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["schema_version"] == 1
+        assert json.loads(process.stdout.readline())["jobs"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) in {0, 130}
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"])
+def test_watching_on_a_terminal_redraws_and_ends_with_a_key(world: World, key: bytes) -> None:
+    environment = clean_environment({"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"})
+    pid, terminal = pty.fork()  # its controlling terminal, so that Ctrl-C is a signal
+    if pid == 0:
+        os.chdir(world.home)
+        os.execve(PIPESCHED, [PIPESCHED, "status", "--watch"], environment)
+    seen = read_until(terminal, b"q ends")
+    assert b"hourly" in seen
+    assert b"\x1b[?1049h" in seen, "on a screen of its own"
+    os.write(terminal, key)
+    rest = read_until(terminal, b"\x1b[?1049l")
+    assert b"\x1b[?25h" in rest, "the cursor is back"
+    assert b"Traceback" not in seen + rest
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def read_until(terminal: int, end: bytes, seconds: float = 15) -> bytes:
+    seen, until = b"", time.monotonic() + seconds
+    while end not in seen and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                seen += os.read(terminal, 65536)
+            except OSError:
+                break
+    return seen
+
+
+def test_status_and_health_import_nothing_heavy(world: World) -> None:
+    for command in (["status", "--json"], ["health", "--json"]):
+        done = subprocess.run(
+            [PIPESCHED, *command],
+            cwd=world.home,
+            env=clean_environment({"PYTHONPROFILEIMPORTTIME": "1"}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "pipesched.views.snapshot" in imported
+        heavy = {
+            "chromadb",
+            "onnxruntime",
+            "ollama",
+            "prometheus_client",
+            "rich",
+            "asyncio",
+            "http.server",
+            "urllib.request",
+        }
+        assert not imported & heavy
