@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from pipesched.schedule.delays import jitter_offset, retry_after
 from pipesched.schedule.model import (
     Decision,
     Fire,
@@ -22,13 +22,15 @@ from pipesched.schedule.model import (
 )
 from pipesched.schedule.timetext import format_duration
 
+__all__ = ["grace_of", "plan_job", "plan_start", "retry_after", "upcoming"]
+
 CATCH_UP_LIMIT: Final = 100
 PUNCTUAL: Final = 60.0
 """Seconds: a fire this late is on time (the loop was busy), and no matter of catch-up."""
 SHORTEST_GRACE: Final = 60.0
 LONGEST_GRACE: Final = 86_400.0
-RETRY_CAP: Final = 3_600.0
-RETRIED_EXITS: Final = frozenset({1, 69, 74})
+SHORTEST_LATENESS: Final = 1.0
+"""Seconds that a run may be late even where its grace is less: no loop is at every slot in the very instant."""
 
 PAUSED: Final = "paused"
 SUPERSEDED: Final = "superseded"
@@ -68,55 +70,11 @@ def upcoming(job: TimedJob, progress: Progress, after: datetime) -> Iterator[Occ
         found = job.schedule.next(found.at)
 
 
-def retry_after(
-    policy: Policy,
-    *,
-    job_id: str,
-    scheduled_for: datetime,
-    attempt: int,
-    exit_code: int | None,
-    status: str,
-    now: datetime,
-) -> datetime | None:
-    """When to try again after `attempt` (from 1) ended with `status`; None: not at all.
-
-    Delays double from policy.retry_delay up to an hour (or the first delay, where that is longer), and are spread by a
-    fifth either way, always the same for the same attempt. Retried are exits 1, 69 and 74, a death by a signal, a
-    timeout, a lost process: what may go better next time.
-    """
-    if attempt > policy.retries or not _may_go_better(status, exit_code):
-        return None
-    cap = max(RETRY_CAP, policy.retry_delay)
-    delay = min(policy.retry_delay * 2.0 ** min(attempt - 1, 40), cap)
-    spread = 0.8 + 0.4 * _fraction(f"{job_id}\0{scheduled_for.isoformat()}\0{attempt}")
-    return now + timedelta(seconds=round(min(delay * spread, cap), 3))
-
-
-def _may_go_better(status: str, exit_code: int | None) -> bool:
-    if status in {"timeout", "lost"}:
-        return True
-    return status == "failed" and (
-        exit_code is None or exit_code < 0 or exit_code > 128 or exit_code in RETRIED_EXITS
-    )
-
-
-def jitter_offset(job_id: str, jitter: float, period: timedelta) -> timedelta:
-    """The job's own delay: always the same, at most `jitter` seconds, below the period."""
-    limit = min(jitter, period.total_seconds())
-    # Cut, not rounded, so that it stays below.
-    return timedelta(milliseconds=int(_fraction(f"{job_id}\0jitter") * limit * 1000))
-
-
 def grace_of(job: TimedJob, slot: datetime) -> float:
     """Seconds that the run for `slot` may be late: as set, else a period between a minute and a day."""
     if job.policy.grace is not None:
         return job.policy.grace
     return min(max(job.schedule.period(slot).total_seconds(), SHORTEST_GRACE), LONGEST_GRACE)
-
-
-def _fraction(text: str) -> float:
-    """0 <= x < 1, always the same for the same text."""
-    return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11) / 2.0**53
 
 
 def _not_before_start(policy: Policy, after: datetime) -> datetime:
@@ -253,15 +211,15 @@ class _Planner:
             return decisions, None
 
         blocked = self.blocked()
-        each = self.policy.catch_up == "all"
-        if blocked and not each:
+        catches_all_up = self.policy.catch_up == "all"
+        if blocked and not catches_all_up:
             return [*decisions, *self.skip(floor, until, "skipped", blocked)], None
         if waits:
             oldest = self.schedule.next(floor)
             assert oldest is not None
             assert lateness is not None
             return decisions, oldest.at + timedelta(seconds=lateness, milliseconds=1)
-        if each:
+        if catches_all_up:
             # What is caught up runs one after the other, and so behind any other run too; what is on time may not.
             on_time = max(floor, self.now - timedelta(seconds=PUNCTUAL) - _TICK) if blocked else until
             decisions += self.each(floor, min(on_time, until), left)
@@ -273,10 +231,10 @@ class _Planner:
     def lateness(self, grace: float) -> tuple[float | None, str]:
         """How many seconds late a run may start, None: any number, and what is said of those that are later."""
         if self.policy.catch_up == "none" and not self.policy.after:
-            return min(grace, PUNCTUAL), "late, and nothing is caught up"
+            return max(min(grace, PUNCTUAL), SHORTEST_LATENESS), "late, and nothing is caught up"
         if self.policy.catch_up == "all" and self.policy.grace is None and not self.progress.waits_for:
             return None, ""
-        return grace, f"late by more than the grace of {format_duration(grace)}"
+        return max(grace, SHORTEST_LATENESS), f"late by more than the grace of {format_duration(grace)}"
 
     def blocked(self) -> str:
         """Why no run may be added to those that are active; empty when one may."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipesched.schedule.delays import jitter_offset
 from pipesched.schedule.model import (
     Fire,
     JobPlan,
@@ -18,7 +19,7 @@ from pipesched.schedule.model import (
     TimedJob,
 )
 from pipesched.schedule.parse import cron, interval, once
-from pipesched.schedule.tick import jitter_offset, plan_job, plan_start, retry_after, upcoming
+from pipesched.schedule.tick import plan_job, plan_start, retry_after, upcoming
 
 T0 = datetime(2026, 6, 1, tzinfo=UTC)
 HOURLY = cron("0 * * * *", zone="UTC", job_id="job")
@@ -100,6 +101,12 @@ def test_a_slot_exactly_as_late_as_its_grace_still_runs():
     late = job(DAILY, grace=3600.0)
     assert kinds(plan_job(late, Progress(), at(25))) == [("Fire", "catch_up")]
     assert kinds(plan_job(late, Progress(), at(25, microseconds=1))) == [("Skip", "missed")]
+
+
+def test_a_grace_of_nothing_leaves_the_loop_a_second():
+    strict = job(grace=0.0)
+    assert kinds(plan_job(strict, Progress(), at(1, seconds=1))) == [("Fire", "schedule")]
+    assert kinds(plan_job(strict, Progress(), at(1, seconds=1.1))) == [("Skip", "missed")]
 
 
 @pytest.mark.parametrize(
