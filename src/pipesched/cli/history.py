@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger
     from pipesched.runs.model import Run, RunState
 
-FOLLOW_SECONDS = 0.2
+FOLLOW_SECONDS: Final = 0.2
+WIDE: Final = 140
+"""Columns of a terminal from which on a table has room for run ids."""
+COLUMNS: Final = ("when", "job", "status", "took", "by", "reason", "run")
+NARROW_COLUMNS: Final = ("when", "job", "status", "took", "reason")
 
 
 def history(
@@ -56,11 +61,16 @@ def history(
         app.out.document({"runs": [run.as_json() for run in found]})
         return
     zone = _zone(app, job_id)
+    narrow = app.out.terminal and shutil.get_terminal_size().columns < WIDE
+    columns, cells = (NARROW_COLUMNS, _narrow_cells) if narrow else (COLUMNS, _cells)
     app.out.table(
-        ("when", "job", "status", "took", "by", "reason", "run"),
-        [_cells(run, zone) for run in found],
+        columns,
+        [cells(run, zone) for run in found],
+        title=f"times in {zone}" if narrow else "",
         empty="nothing has run yet" if not (states or since or job_id) else "no such run",
     )
+    if narrow and found:
+        app.out.note("a wider terminal shows the run ids too, and so does --json")
 
 
 def statuses(given: list[str]) -> tuple[RunState, ...]:
@@ -195,28 +205,38 @@ def _zone(app: App, job_id: str | None) -> tzinfo:
 
 
 def _cells(run: Run, zone: tzinfo) -> tuple[str, ...]:
+    trigger = run.trigger.replace("_", " ") + (f", attempt {run.attempt}" if run.attempt > 1 else "")
+    first, last = _span(run)
+    when = first.astimezone(zone).isoformat(sep=" ", timespec="seconds") if first else ""
+    if last:
+        when += f" to {last.astimezone(zone).isoformat(sep=' ', timespec='seconds')}"
+    return (when, run.job_id or "", _status(run), _took(run), trigger, _reason(run), run.run_id)
+
+
+def _narrow_cells(run: Run, zone: tzinfo) -> tuple[str, ...]:
+    first, last = (time and time.astimezone(zone) for time in _span(run))
+    when = f"{first:%d %b %H:%M:%S}" if first else ""
+    if first and last:
+        when += f" to {last:%H:%M:%S}" if first.date() == last.date() else f" to {last:%d %b %H:%M:%S}"
+    return (when, run.job_id or "", _status(run), _took(run), _reason(run))
+
+
+def _span(run: Run) -> tuple[datetime | None, datetime | None]:
+    """When it started or is to start; of several occurrences the first and the last."""
+    first = run.started_at or run.not_before or run.scheduled_for or run.queued_at
+    return first, run.until if run.count > 1 else None
+
+
+def _status(run: Run) -> str:
+    times = f" ({run.count} times)" if run.count > 1 and run.until is not None else ""
+    return f"{run.status}{times}{', dry run' if run.dry_run else ''}"
+
+
+def _took(run: Run) -> str:
     from pipesched.schedule.timetext import format_duration
 
-    first = run.started_at or run.not_before or run.scheduled_for or run.queued_at
-    when = _local(first, zone)
-    if run.count > 1 and run.until is not None:
-        when = f"{when} to {_local(run.until, zone)}"
-    status = f"{run.status} ({run.count} times)" if run.count > 1 and run.until is not None else run.status
-    trigger = run.trigger.replace("_", " ") + (f", attempt {run.attempt}" if run.attempt > 1 else "")
-    took = "" if run.duration_seconds is None else format_duration(round(run.duration_seconds, 1))
-    reason = run.reason
-    if run.exit_code and not reason:
-        reason = f"exit code {run.exit_code}"
-    return (
-        when,
-        run.job_id or "",
-        f"{status}{', dry run' if run.dry_run else ''}",
-        took,
-        trigger,
-        reason,
-        run.run_id,
-    )
+    return "" if run.duration_seconds is None else format_duration(round(max(0.0, run.duration_seconds), 1))
 
 
-def _local(time: datetime | None, zone: tzinfo) -> str:
-    return "" if time is None else time.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+def _reason(run: Run) -> str:
+    return run.reason or (f"exit code {run.exit_code}" if run.exit_code else "")

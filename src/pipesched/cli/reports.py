@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from pipesched.cli.app import App
 from pipesched.settings import HISTORY_LIMIT
 
-SHOWN_DOCUMENTS = 200
+SHOWN_DOCUMENTS: Final = 200
+FIELDS: Final = ("finished", "job", "status", "took")
+COUNTS: Final = {
+    "documents": "total_documents",
+    "new": "new_documents",
+    "modified": "modified_documents",
+    "renamed": "renamed_documents",
+    "deleted": "deleted_sources",
+    "failed": "failed_documents",
+}
 
 
 def reports(
@@ -30,9 +39,10 @@ def reports(
     if app.json:
         app.out.document({"reports": found})
         return
+    narrow = app.out.terminal
     app.out.table(
-        ("finished", "job", "status", "took", "documents", "new", "modified", "deleted", "failed", "report"),
-        [_row(report) for report in found],
+        ("run", "status", "took", "documents", "changes") if narrow else (*FIELDS, *COUNTS, "report"),
+        [_narrow_row(report) if narrow else _row(report) for report in found],
         empty=f"there are no reports in {folder} yet",
     )
     more = sum(1 for _ in names(folder)) - len(found)
@@ -98,17 +108,27 @@ def _counts(stats: Mapping[str, Any], marks: tuple[str, ...]) -> str:
 
 
 def _row(report: Mapping[str, Any]) -> tuple[str, ...]:
-    stats = report["stats"]
-    counts = ("total_documents", "new_documents", "modified_documents", "deleted_sources", "failed_documents")
-    status = f"{report['status']}{', dry run' if report['dry_run'] else ''}"
+    counts = (str(report["stats"].get(key, "")) for key in COUNTS.values())
     return (
         report["finished_at"],
         report["job_id"] or "",
-        status,
+        _status(report),
         _took(report),
-        *(str(stats.get(key, "")) for key in counts),
+        *counts,
         report["filename"],
     )
+
+
+def _narrow_row(report: Mapping[str, Any]) -> tuple[str, ...]:
+    total, *counts = (report["stats"].get(key, 0) for key in COUNTS.values())
+    changes = ", ".join(
+        f"{count} {word}" for word, count in zip(list(COUNTS)[1:], counts, strict=True) if count
+    )
+    return (report["run_id"], _status(report), _took(report), str(total), changes or "none")
+
+
+def _status(report: Mapping[str, Any]) -> str:
+    return f"{report['status']}{', dry run' if report['dry_run'] else ''}"
 
 
 def _took(report: Mapping[str, Any]) -> str:
