@@ -99,7 +99,8 @@ def test_latest_lets_a_slot_go_that_is_later_than_its_grace():
 
 def test_a_slot_exactly_as_late_as_its_grace_still_runs():
     late = job(DAILY, grace=3600.0)
-    assert kinds(plan_job(late, Progress(), at(25))) == [("Fire", "catch_up")]
+    (fire,) = plan_job(late, Progress(), at(25)).decisions
+    assert (fire.trigger, fire.reason) == ("catch_up", "1h late")
     assert kinds(plan_job(late, Progress(), at(25, microseconds=1))) == [("Skip", "missed")]
 
 
