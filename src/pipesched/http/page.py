@@ -190,6 +190,7 @@ def jobs(facts: PageFacts) -> Markup:
             ("Job", "Next run", "Last run", "Runs", "Fresh", "Documents"),
             (job_row(view, facts) for view in facts.jobs),
             numeric={"Documents"},
+            kind="jobs",
         ),
         note=cut,
     )
@@ -380,9 +381,11 @@ def section(title: str, *content: object, note: str = "") -> Markup:
     return tag("section", tag("h2", title, tag("small", note) if note else ""), *content)
 
 
-def table(columns: Sequence[str], rows: Iterable[Markup], *, numeric: set[str]) -> Markup:
+def table(
+    columns: Sequence[str], rows: Iterable[Markup], *, numeric: set[str], kind: str | None = None
+) -> Markup:
     heads = join(tag("th", name, scope="col", class_="num" if name in numeric else None) for name in columns)
-    return tag("table", tag("thead", tag("tr", heads)), tag("tbody", join(rows)))
+    return tag("table", tag("thead", tag("tr", heads)), tag("tbody", join(rows)), class_=kind)
 
 
 def cell(label: str, *content: object, numeric: bool = False) -> Markup:

@@ -1,0 +1,81 @@
+"""The endpoint of a real daemon: found through status, asked by health, its counts kept over a restart."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.command import pipesched, start
+from support.endpoint import Answer, get
+
+
+@contextmanager
+def daemon(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with start("daemon", *arguments, cwd=home, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def address_of(home: Path) -> tuple[str, int]:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        url = pipesched("status", "--json", cwd=home).json["http"]
+        if url:
+            parts = urlsplit(url)
+            return str(parts.hostname), int(parts.port or 0)
+    raise AssertionError("the daemon names no address")
+
+
+def metric(answer: Answer, name: str) -> float:
+    return next(
+        float(line.rpartition(" ")[2]) for line in answer.text.splitlines() if line.startswith(name + " ")
+    )
+
+
+@pytest.mark.slow
+def test_a_daemons_endpoint_is_found_asked_and_remembers_over_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    added = pipesched(
+        "add-interval", "often", "--every", "1h", "--data-dir", "data", "--dry-run", cwd=tmp_path
+    )
+    assert added.code == 0, added.err
+    assert pipesched("run", "often", cwd=tmp_path).code == 0
+    done = 'pipesched_job_runs_total{job_id="often",status="succeeded"}'
+    with daemon(tmp_path, "--http", "127.0.0.1:0"):
+        address = address_of(tmp_path)
+        assert get(address, "/livez").status == 200
+        assert metric(get(address, "/metrics"), done) == 1
+        asked = pipesched("health", "--url", f"{address[0]}:{address[1]}", "--json", cwd=tmp_path)
+        assert (asked.code, asked.json["status"]) == (0, "pass"), asked.out
+        second = pipesched("daemon", "--http", "127.0.0.1:0", cwd=tmp_path)
+        assert second.code == 75
+    with daemon(tmp_path, "--http", "127.0.0.1:0"):
+        assert metric(get(address_of(tmp_path), "/metrics"), done) == 1
+    assert pipesched("status", "--json", cwd=tmp_path).json["http"] is None
+
+
+def test_a_port_in_use_ends_the_daemon_with_a_hint(tmp_path: Path) -> None:
+    assert pipesched("init", cwd=tmp_path).code == 0
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        ended = pipesched("daemon", "--http", f"127.0.0.1:{other.getsockname()[1]}", cwd=tmp_path)
+    assert ended.code == 75
+    assert "in use" in ended.err
+    assert "--no-http" in ended.err
+
+
+def test_another_address_without_a_token_ends_the_daemon_with_exit_78(tmp_path: Path) -> None:
+    assert pipesched("init", cwd=tmp_path).code == 0
+    ended = pipesched("daemon", "--http", "0.0.0.0:0", cwd=tmp_path)
+    assert ended.code == 78
+    assert "PIPESCHED_HTTP_TOKEN" in ended.err
