@@ -18,6 +18,7 @@ from pipesched import __version__
 from pipesched.cli.app import App
 from pipesched.cli.commands import LazyGroup
 from pipesched.cli.output import Output
+from pipesched.cli.registry import COMMANDS
 from pipesched.errors import (
     InputOutputError,
     Interrupted,
@@ -137,9 +138,13 @@ def execute(arguments: Sequence[str], out: Output) -> int:
     except PipeschedError as error:
         return _report(error, out)
     except TyperException as error:
-        return _report(_usage(error), out)
-    except (Abort, KeyboardInterrupt):
+        return _report(_usage(error, arguments), out)
+    except KeyboardInterrupt:
         return _report(Interrupted(signal.SIGINT), out)
+    except Abort as answer:
+        if isinstance(answer.__context__, KeyboardInterrupt):
+            return _report(Interrupted(signal.SIGINT), out)
+        return _report(PipeschedError("the answer was no: nothing was changed", code="declined"), out)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -149,9 +154,10 @@ def execute(arguments: Sequence[str], out: Output) -> int:
     return 0
 
 
-def _usage(error: TyperException) -> PipeschedError:
+def _usage(error: TyperException, arguments: Sequence[str]) -> PipeschedError:
     context = getattr(error, "ctx", None)
-    command = getattr(context, "command_path", None) or "pipesched"
+    # An option without its value is told without a context.
+    command = context.command_path if context else f"pipesched {_command(arguments)}".rstrip()
     message = error.format_message().strip().rstrip(".")
     option = getattr(error, "option_name", "")
     if option and context is not None and context.parent is not None:
@@ -161,6 +167,10 @@ def _usage(error: TyperException) -> PipeschedError:
                 f"{option} comes before the command", hint=f"pipesched {option} ... {context.info_name}"
             )
     return UsageError(message, hint=f"see {command} --help")
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return next((argument for argument in arguments if argument in COMMANDS), "")
 
 
 def _report(error: PipeschedError, out: Output) -> int:

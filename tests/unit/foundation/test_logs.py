@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -12,13 +11,7 @@ from pipesched.cli.logs import at_least_info, configure
 log = logging.getLogger("pipesched.test")
 
 
-@pytest.fixture(autouse=True)
-def _put_back() -> Iterator[None]:
-    logger = logging.getLogger("pipesched")
-    before = (logger.handlers[:], logger.level, logger.propagate)
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+pytestmark = pytest.mark.usefixtures("plain_logging")
 
 
 def test_text_is_time_with_offset_level_logger_message(capsys: pytest.CaptureFixture[str]) -> None:
