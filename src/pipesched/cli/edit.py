@@ -86,23 +86,19 @@ def edit(
     store = JobStore(app.paths.job_file)
     now = app.now().replace(microsecond=0)
     job_file = store.load(schedules=False)
-    before = job_file.job(job_id)
     if "timezone" in given:
         job_zone(given["timezone"], job_file)
     zone = default_zone(job_file)
-    resumed = False
+    before: list[Job] = []
 
     def apply(old: Job) -> Job:
-        nonlocal resumed, before
-        before = old
-        new = edited(old, change, default_zone=zone, now=now)
-        resumed = new.enabled and not old.enabled
-        return new
+        before.append(old)
+        return edited(old, change, default_zone=zone, now=now)
 
     touches_index = pipeline.given() or any(name in PIPELINE_OPTIONS for name in names)
     changed = store.edit(job_id, apply, check=sharing_check(app) if touches_index else None)
-    if resumed:
-        _record_resumed(app, [before], now)
+    if changed.since != before[0].since:
+        _record_gap(app, before, now, resumed=changed.enabled and not before[0].enabled)
     row = documents(app, job_file.with_jobs([changed]), [changed])[0]
     if app.json:
         app.out.document({"job": row})
@@ -132,7 +128,9 @@ def remove(
                 f"removing {', '.join(wanted)} has to be confirmed, and there is nobody to ask",
                 hint="add --yes",
             )
-        typer.confirm(f"Remove {', '.join(wanted)}?", abort=True, err=True)
+        if not typer.confirm(f"Remove {', '.join(wanted)}?", err=True):
+            app.out.note("nothing was removed")
+            raise typer.Exit(1)
     store.remove(wanted)
     if app.json:
         app.out.document({"removed": wanted})
@@ -148,10 +146,11 @@ def pause(app: App, job_ids: JobIds) -> None:
     Example: pipesched pause nightly weekly
     """
     from pipesched.jobs.build import paused_job
+    from pipesched.jobs.documents import usable
     from pipesched.jobs.store import JobStore
 
     now = app.now().replace(microsecond=0)
-    changed = JobStore(app.paths.job_file).edit_all(job_ids, lambda job: paused_job(job, now))
+    changed = JobStore(app.paths.job_file).edit_all(job_ids, lambda job: paused_job(usable(job), now))
     _tell(app, changed, "paused")
 
 
@@ -161,34 +160,45 @@ def resume(app: App, job_ids: JobIds) -> None:
     Example: pipesched resume nightly
     """
     from pipesched.jobs.build import resumed_job
+    from pipesched.jobs.documents import usable
     from pipesched.jobs.store import JobStore
 
     now = app.now().replace(microsecond=0)
     paused: list[Job] = []
 
     def apply(job: Job) -> Job:
-        paused.append(job)
+        paused.append(usable(job))
         return resumed_job(job, now)
 
     changed = JobStore(app.paths.job_file).edit_all(job_ids, apply)
-    _record_resumed(app, paused, now)
+    _record_gap(app, paused, now, resumed=True)
     _tell(app, changed, "resumed")
 
 
-def _record_resumed(app: App, before: Sequence[Job], now: datetime) -> None:
-    """The slots of these jobs that a daemon did not record while they were paused, and a new count of failures."""
+def _record_gap(app: App, before: Sequence[Job], now: datetime, *, resumed: bool) -> None:
+    """The slots up to `now` of jobs that count anew from there, as far as no daemon has recorded them.
+
+    `resumed`: they were paused, and their failures are forgotten.
+    """
     if not app.paths.ledger.exists():
         return
+    from pipesched.errors import InvalidValue
+    from pipesched.files import KernelLock
     from pipesched.jobs.build import unrecorded_slots
     from pipesched.runs.ledger import Ledger
 
+    if not resumed and KernelLock(app.paths.daemon_lock).is_held():
+        return  # it decides about what is due within a second
     with Ledger.open(app.paths.ledger, create=True) as ledger:
-        timed = {job.id: job.timed() for job in before}
-        progress = ledger.progress(timed.values())
-        for job_id, job in timed.items():
-            for skip in unrecorded_slots(job, progress[job_id], now):
+        for job in before:
+            try:
+                timed = job.timed()
+            except InvalidValue:
+                continue  # a schedule that could not be used had no slots
+            for skip in unrecorded_slots(timed, ledger.progress([timed])[job.id], now):
                 ledger.record_slots(skip, now)
-            ledger.reset_failures(job_id, now)
+            if resumed:
+                ledger.reset_failures(job.id, now)
 
 
 def _tell(app: App, changed: Sequence[Job], word: str) -> None:

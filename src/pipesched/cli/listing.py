@@ -76,11 +76,11 @@ def show(
     Example: pipesched show nightly
     """
     from pipesched.cli.resolution import documents
+    from pipesched.jobs.documents import usable
     from pipesched.jobs.store import JobStore
 
     job_file = JobStore(app.paths.job_file).load(schedules=False)
-    job = job_file.job(job_id)
-    document = documents(app, job_file, [job])[0]
+    document = documents(app, job_file, [usable(job_file.job(job_id))])[0]
     if app.json:
         app.out.document({"job": document})
     else:

@@ -349,9 +349,17 @@ def resumed_job(job: Job, now: datetime) -> Job:
 
 
 def unrecorded_slots(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:
-    """What of a paused job's slots up to `now` no daemon has recorded: missed before it was paused, skipped since."""
-    if job.paused_at is None and progress.auto_paused_at is None:
-        return []
+    """What of a job's slots up to `now` no daemon has recorded, when it counts anew from there.
+
+    Missed, or, of a paused job since its pause, skipped.
+    """
+    if job.paused_at is not None or progress.auto_paused_at is not None:
+        return _skips(job, progress, now)
+    missed = _skips(replace(job, paused_at=now), progress, now)
+    return [replace(skip, reason="not run before its schedule was changed") for skip in missed]
+
+
+def _skips(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:
     return [decision for decision in plan_job(job, progress, now).decisions if isinstance(decision, Skip)]
 
 

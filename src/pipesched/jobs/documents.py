@@ -372,17 +372,24 @@ def _dependency_problems(jobs: Mapping[str, Job]) -> Iterable[Problem]:
             yield Problem(job.id, f"job {job.id}: {' waits for '.join(cycle)}", fix)
 
 
+def usable(job: Job) -> Job:
+    """`job`, with its schedule parsed. Raises DataError when the schedule in the file cannot be used."""
+    try:
+        job.schedule()
+    except InvalidValue as error:
+        raise DataError(f"job {job.id}: {error.message}", hint=error.hint) from error
+    return job
+
+
 def checked_schedules(job_file: JobFile) -> JobFile:
     """The file with the jobs whose schedule cannot be used moved to the problems."""
     good: dict[str, Job] = {}
     problems: list[Problem] = []
     for job in job_file.jobs.values():
         try:
-            job.schedule()
-        except InvalidValue as error:
-            problems.append(Problem(job.id, f"job {job.id}: {error.message}", error.hint))
-        else:
-            good[job.id] = job
+            good[job.id] = usable(job)
+        except DataError as error:
+            problems.append(Problem(job.id, error.message, error.hint))
     if not problems:
         return job_file
     return replace(job_file, jobs=good, problems=(*job_file.problems, *problems))

@@ -301,4 +301,10 @@ def test_slots_of_a_pause_are_skipped_and_those_before_it_missed(job, now) -> No
     handled = Progress(handled=now + timedelta(hours=9))
     (rest,) = unrecorded_slots(paused.timed(), handled, now + timedelta(hours=10))
     assert rest.count == 1
-    assert unrecorded_slots(job("a").timed(), Progress(), now + timedelta(days=10)) == []
+
+
+def test_slots_that_an_edit_leaves_behind_are_missed(job, now) -> None:
+    (missed,) = unrecorded_slots(job("a").timed(), Progress(), now + timedelta(days=10))
+    assert (missed.status, missed.count) == ("missed", 10)
+    assert missed.reason == "not run before its schedule was changed"
+    assert unrecorded_slots(job("a").timed(), Progress(), now) == []
