@@ -407,7 +407,7 @@ def test_a_new_schedule_counts_from_the_edit(run: Run, tmp_path: Path) -> None:
 def test_what_an_edit_leaves_behind_is_in_the_history(run: Run, tmp_path: Path) -> None:
     run("add-interval", "x", "--every", "1h")
     tables = json.loads(file(tmp_path))
-    since = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=5, minutes=1)
+    since = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=4, minutes=30)
     tables["jobs"]["1"]["since"] = since.isoformat()
     (tmp_path / "schedules.json").write_text(json.dumps(tables))
     with Ledger.open(tmp_path / ".pipesched" / "ledger.sqlite3", create=True):

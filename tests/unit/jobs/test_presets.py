@@ -8,6 +8,7 @@ import pytest
 from pipesched.errors import DataError, InvalidValue, NotFound
 from pipesched.jobs.model import IntervalTrigger
 from pipesched.jobs.presets import load_presets, shipped_folder
+from pipesched.jobs.store import JobStore
 from pipesched.options import PipelineConfig
 
 SHIPPED = {
@@ -158,3 +159,18 @@ def test_an_id_that_becomes_too_long_is_refused(now) -> None:
 def test_an_anchor_is_when_the_job_is_added(now) -> None:
     (job,) = build("hourly", now + timedelta(minutes=7))
     assert job.trigger.anchor == now + timedelta(minutes=7)
+
+
+def test_the_documented_examples_are_true(tmp_path: Path, now) -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    text = (docs / "presets.md").read_text()
+    (tmp_path / "newsletter.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    (job,) = build("newsletter", now, folder=tmp_path)
+    assert (job.policy.retries, job.config.data_dir) == (2, "content/posts")
+    assert {name for name in SHIPPED if f"`{name}`" in text} == SHIPPED
+    (tmp_path / "schedules.json").write_text(
+        (docs / "job-file.md").read_text().split("```json\n")[1].split("```")[0]
+    )
+    loaded = JobStore(tmp_path / "schedules.json").load()
+    assert loaded.problems == ()
+    assert loaded.job("nightly").timezone == "Europe/Riga"
