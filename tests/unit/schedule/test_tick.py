@@ -208,6 +208,8 @@ def test_what_all_catches_up_runs_behind_a_run_that_has_not_ended_but_what_is_on
         (Fire, "1h late"),
         (Skip, "run r1 had not ended"),
     ]
+    a_minute_late = plan_job(job(catch_up="all"), Progress(active=("r1",)), at(1, seconds=60))
+    assert kinds(a_minute_late) == [("Skip", "skipped")]
     last = plan_job(job(catch_up="all", max_runs=2), Progress(active=("r1",)), at(3))
     assert kinds(last) == [("Fire", "catch_up")] * 2
 
@@ -335,6 +337,17 @@ def test_nothing_is_tried_again_after_the_jobs_end():
     assert plan.decisions == (Skip("job", at(1), at(1), 1, "skipped", "after the job's end"),)
 
 
+def test_a_retry_whose_time_was_before_the_end_is_too_late_after_it():
+    early = replace(RETRY, not_before=at(1, minutes=1))
+    timed = job(retries=2, end=at(1, minutes=3))
+    assert kinds(plan_job(timed, Progress(handled=at(1), retry=early), at(1, minutes=2))) == [
+        ("Fire", "retry")
+    ]
+    assert kinds(plan_job(timed, Progress(handled=at(1), retry=early), at(1, minutes=4))) == [
+        ("Skip", "skipped")
+    ]
+
+
 def retried(policy=None, *, attempt=1, exit_code=1, status="failed"):
     found = retry_after(
         policy or Policy(retries=3, retry_delay=60.0),
@@ -427,6 +440,13 @@ def test_reboot_jobs_are_due_when_the_daemon_starts():
     assert (paused.status, paused.reason) == ("skipped", "paused")
     (running,) = plan_start(timed, Progress(active=("r1",)), at(5)).decisions
     assert running.status == "skipped"
+    bounded = replace(timed, policy=Policy(start=at(5), end=at(6)))
+    assert [len(plan_start(bounded, Progress(), at(hour)).decisions) for hour in (4.9, 5, 6, 6.1)] == [
+        0,
+        1,
+        1,
+        0,
+    ]
     limited = replace(timed, policy=Policy(max_runs=1))
     assert plan_start(limited, Progress(claimed=1), at(5)) == JobPlan()
 
