@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -114,6 +115,13 @@ class ShellDaemon:
 
     def statuses(self, job_id: str) -> list[str]:
         return [run.status for run in self.runs(job_id)]
+
+    def recorded(self, job_id: str) -> list[tuple[str, int | None]]:
+        """(status, pid) as they are written; a reader of the ledger is told of a run whose process is gone that it is lost."""
+        with contextlib.closing(sqlite3.connect(self.paths.ledger)) as db:
+            return db.execute(
+                "SELECT status, pid FROM runs WHERE job_id = ? ORDER BY seq", (job_id,)
+            ).fetchall()
 
     def wait_for(self, condition: Callable[[], Any], what: str = "", seconds: float = 20.0) -> Any:
         deadline = time.monotonic() + seconds

@@ -24,6 +24,9 @@ class Waiting:
     order: int = 0
     busy_count: int = 0
 
+    def may_start_at(self, now: datetime) -> bool:
+        return self.not_before <= now
+
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
@@ -43,6 +46,33 @@ class Admission:
     next_at: datetime | None = None
 
 
+class Seats:
+    """Which new claims may start at once, past nobody who waits; each that may takes its seat."""
+
+    def __init__(
+        self, waiting: Iterable[Waiting], running: Iterable[Occupied], *, limit: int, now: datetime
+    ) -> None:
+        taken: list[Waiting | Occupied] = [*running, *(run for run in waiting if run.may_start_at(now))]
+        self._jobs = {run.job_id for run in taken}
+        self._stores = {run.store for run in taken if run.store}
+        self._free = limit - len(taken)
+        self._now = now
+
+    def take(self, run: Waiting) -> bool:
+        if (
+            self._free <= 0
+            or not run.may_start_at(self._now)
+            or run.job_id in self._jobs
+            or run.store in self._stores
+        ):
+            return False
+        self._jobs.add(run.job_id)
+        if run.store:
+            self._stores.add(run.store)
+        self._free -= 1
+        return True
+
+
 def admit(waiting: Iterable[Waiting], running: Iterable[Occupied], *, limit: int, now: datetime) -> Admission:
     """By due time; a run that cannot start keeps no place, so that one busy store does not hold the others up."""
     stores: dict[str, str] = {}
@@ -56,7 +86,7 @@ def admit(waiting: Iterable[Waiting], running: Iterable[Occupied], *, limit: int
     wait: list[tuple[Waiting, str]] = []
     next_at: datetime | None = None
     for run in sorted(waiting, key=lambda run: (run.scheduled_for, run.order)):
-        if run.not_before > now:
+        if not run.may_start_at(now):
             next_at = run.not_before if next_at is None else min(next_at, run.not_before)
         elif run.job_id in jobs:
             wait.append((run, f"waits for this job's run {jobs[run.job_id]}"))

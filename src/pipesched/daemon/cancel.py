@@ -52,11 +52,6 @@ def cancel(run_id: str, paths: Paths, *, patience: Patience | None = None) -> Ru
             return _known(ledger, run_id)
         run = _known(ledger, run_id)
         if run.status == "running":
-            if not kept_by_daemon and not alive(run.pid or 0, run.pid_started):
-                raise UsageError(
-                    f"run {run_id} is not running: its process is gone",
-                    hint="the next daemon, or run, records it as lost",
-                )
             _end(run, patience)
             _wait(lambda: not _is_active(ledger, run_id), RECORD_SECONDS if run.trigger == "manual" else 0.0)
     _record(run, paths)

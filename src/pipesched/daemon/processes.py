@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from functools import cache
 from pathlib import Path
 
 from pipesched.runs.process import alive
@@ -47,13 +48,22 @@ def signal_name(number: int) -> str:
 
 def oom_kills() -> int:
     """How often the kernel ended a process of our control group for want of memory; 0 where nobody counts."""
-    for path in _oom_counters():
-        with contextlib.suppress(OSError, ValueError):
-            for line in path.read_text(encoding="ascii").splitlines():
-                name, _, value = line.partition(" ")
-                if name == "oom_kill":
-                    return int(value)
-    return 0
+    path = _oom_counter()
+    return (_oom_kills(path) or 0) if path else 0
+
+
+def _oom_kills(path: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return None
+
+
+@cache
+def _oom_counter() -> Path | None:
+    return next((path for path in _oom_counters() if _oom_kills(path) is not None), None)
 
 
 def _oom_counters() -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pipesched.daemon.admission import Occupied, Waiting, admit
+from pipesched.daemon.admission import Occupied, Seats, Waiting, admit
 from pipesched.daemon.cancellation import CANCELLED, Cancellations
 from pipesched.daemon.clock import Clock
 from pipesched.daemon.launch import Exit, Launch, Spawner, Started
@@ -67,6 +67,7 @@ class Scheduler:
         self._horizon = horizon
         self._waiting: dict[str, Waiting] = {}
         self._running: dict[str, _Running] = {}
+        self._unnoted: list[tuple[str, Started]] = []
         self._next_admission: datetime | None = None
         self._more_is_due = False
         self.launching = True
@@ -117,16 +118,21 @@ class Scheduler:
         self._end_overdue(monotonic)
         self._settle_cancelled()
         if self.launching:
-            planned = self.planner.plan(self._plan_time(), now)
+            seats = Seats(self._waiting.values(), self._occupied(), limit=self._max_workers, now=now)
+            planned = self.planner.plan(self._plan_time(), now, seats.take)
             self._more_is_due = planned.more
             self.take(planned.claims)
             self._admit(now)
+            self._note_processes(monotonic)
         return self._pause(now, monotonic)
 
     def take(self, claims: Iterable[Claim]) -> None:
         """These occurrences are ours; they start as soon as they may."""
         for claim in claims:
-            self._waiting[claim.run.run_id] = claim.run
+            if claim.begun:
+                self._launch(claim.run, self._clock.now())
+            else:
+                self._waiting[claim.run.run_id] = claim.run
             for run_id in claim.replaces:
                 self._replace(run_id, claim.run)
 
@@ -251,17 +257,18 @@ class Scheduler:
         self._next_admission = None
         if not self._waiting:
             return
-        occupied = [
-            Occupied(each.waited.run_id, each.waited.job_id, each.waited.store)
-            for each in self._running.values()
-        ]
-        admission = admit(self._waiting.values(), occupied, limit=self._max_workers, now=now)
+        admission = admit(self._waiting.values(), self._occupied(), limit=self._max_workers, now=now)
         self._next_admission = admission.next_at
         for run in admission.start:
             self._start(run)
 
+    def _occupied(self) -> list[Occupied]:
+        return [
+            Occupied(each.waited.run_id, each.waited.job_id, each.waited.store)
+            for each in self._running.values()
+        ]
+
     def _start(self, run: Waiting) -> None:
-        """From here on the run counts as started, whatever happens: it is never started twice."""
         begun = self._clock.now()
         try:
             self.recorder.ledger.started(run.run_id, pid=None, pid_started=None, now=begun)
@@ -270,6 +277,10 @@ class Scheduler:
             self._waiting[run.run_id] = replace(run, not_before=begun + timedelta(seconds=5))
             return
         del self._waiting[run.run_id]
+        self._launch(run, begun)
+
+    def _launch(self, run: Waiting, begun: datetime) -> None:
+        """The run counts as started since `begun`, whatever happens: it is never started twice."""
         try:
             process = self._spawner.launch(Launch(run.run_id, run.job_id, run.scheduled_for, run.attempt))
         except Exception as error:  # too many files or processes, no memory, or a poison job
@@ -283,16 +294,28 @@ class Scheduler:
         if job is not None and job.policy.timeout is not None:
             running.deadline = self._clock.monotonic() + job.policy.timeout
         now = self._clock.now()
-
-        def note_process() -> None:
-            self.recorder.ledger.started(run.run_id, pid=process.pid, pid_started=process.started, now=now)
-
-        self.recorder.later(f"the start of run {run.run_id}", note_process, monotonic=self._clock.monotonic())
+        self._unnoted.append((run.run_id, process))
         log.info(
             "job %s: run %s started, attempt %d, %.0f ms late (pid %d)",
             run.job_id, run.run_id, run.attempt, (now - run.not_before).total_seconds() * 1000, process.pid,
             extra={"job_id": run.job_id, "run_id": run.run_id},
         )  # fmt: skip
+
+    def _note_processes(self, monotonic: float) -> None:
+        """Write down which processes were started in this turn."""
+        if not self._unnoted:
+            return
+        started, now = self._unnoted, self._clock.now()
+        self._unnoted = []
+
+        def write() -> None:
+            with self.recorder.ledger.batch():
+                for run_id, process in started:
+                    self.recorder.ledger.started(
+                        run_id, pid=process.pid, pid_started=process.started, now=now
+                    )
+
+        self.recorder.later("which processes were started", write, monotonic=monotonic)
 
     def report(self, run_id: str, started_at: datetime) -> Report | None:
         """What the run that was started then has reported; an earlier try of the same run may have left another report."""

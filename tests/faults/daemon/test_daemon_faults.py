@@ -192,10 +192,10 @@ shell_daemon.main(shell_daemon.Path({str(daemon.folder)!r}), {{}})
 """
     dying = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20, check=False)
     assert dying.returncode == -signal.SIGKILL, dying.stderr
-    assert [(run.status, run.pid) for run in daemon.runs("a")] == [("running", None)]
+    assert daemon.recorded("a") == [("running", None)]
 
     second = daemon.start()
-    daemon.wait_for(lambda: daemon.statuses("a") == ["lost"])
+    daemon.wait_for(lambda: daemon.recorded("a") == [("lost", None)])
     time.sleep(0.5)
     second.terminate()
     assert second.wait(10) == 0
@@ -349,7 +349,7 @@ def test_cancel_never_signals_a_process_that_has_got_the_pid_since(daemon):
             ledger.begin_manual(
                 "stale", None, now=datetime.now(UTC), pid=other.pid, pid_started=1, dry_run=False
             )
-        with pytest.raises(UsageError, match="its process is gone"):
+        with pytest.raises(UsageError, match="it is lost already"):
             cancel("stale", daemon.paths)
         assert other.poll() is None
         other.kill()

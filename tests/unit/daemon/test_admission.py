@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipesched.daemon.admission import Occupied, Waiting, admit
+from pipesched.daemon.admission import Occupied, Seats, Waiting, admit
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -83,3 +83,19 @@ def test_runs_without_a_store_of_their_own_do_not_wait_for_each_other():
     queue = [waiting("a"), waiting("b")]
 
     assert len(admit(queue, [], limit=2, now=NOW).start) == 2
+
+
+@given(st.lists(runs, max_size=6), st.lists(runs, max_size=3), st.lists(runs, max_size=6), st.integers(1, 5))
+def test_a_new_claim_starts_at_once_only_past_nobody_who_waits(queue, busy, new, limit):
+    running = [Occupied(run.run_id, run.job_id, run.store) for run in busy]
+    seats = Seats(queue, running, limit=limit, now=NOW)
+    started = [run for run in new if seats.take(run)]
+
+    due = [run for run in queue if run.not_before <= NOW]
+    ahead = [*running, *due]
+    assert len(started) <= max(0, limit - len(ahead))
+    assert not {run.job_id for run in started} & {run.job_id for run in ahead}
+    # With those that wait already out of the way, admission would have started the very same runs.
+    stores = [run.store for run in [*started, *ahead] if run.store]
+    assert all(stores.count(run.store) == 1 for run in started if run.store)
+    assert all(run.not_before <= NOW for run in started)
