@@ -40,12 +40,6 @@ class OpenStore(Protocol):
     def __call__(self, storage_path: str, *, create: bool = True) -> VectorStore: ...
 
 
-def sweep(storage_path: str) -> list[Path]:
-    from pipesched.pipeline.stores.chroma import sweep
-
-    return sweep(storage_path)
-
-
 @dataclass(frozen=True, slots=True)
 class Backends:
     """The real ones; a test that is about something else brings cheaper ones."""
@@ -55,4 +49,4 @@ class Backends:
     open_embedder: Callable[[ModelSpec], Embedder] = embedders.open_embedder
     open_store: OpenStore = stores.open_store
     probe: Callable[[str], dict[str, Probe] | None] = stores.probe
-    sweep: Callable[[str], list[Path]] = sweep
+    sweep: Callable[[str], list[Path]] = stores.sweep

@@ -81,8 +81,7 @@ def _collection(run: Run, generation: Generation) -> Generation:
         found = drift.compare(
             manifest, generation.number, session.store.pages(generation.name), cache=None, spec=None
         )
-        drift.mark(manifest, generation.number, found)
-        session.store.delete(generation.name, found.extra)
+        drift.mend(manifest, generation.number, session.store, generation.name, found)
         return generation
     manifest.clear(generation.number)
     if there is not None:  # made by a run that died before it could record it

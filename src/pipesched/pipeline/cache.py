@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from pipesched.pipeline.database import Database
+from pipesched.pipeline.database import Damaged, Database
 from pipesched.pipeline.model import ModelSpec
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ class EmbeddingCache:
 
     @classmethod
     def open_to_read(cls, index_dir: Path) -> Self:
-        return cls(Database.open_to_read(index_dir / FILE, MIGRATIONS))
+        """Without writing a byte; a damaged file, which the next run makes anew, reads as an empty one."""
+        path = index_dir / FILE
+        try:
+            return cls(Database.open_to_read(path, MIGRATIONS))
+        except Damaged:
+            return cls(Database.empty(path, MIGRATIONS))
 
     def spec(self, model: str) -> ModelSpec | None:
         """The latest that is known of `model`."""

@@ -64,10 +64,7 @@ class Database:
         """
         with translated(path):
             if not path.exists():
-                connection = sqlite3.connect(":memory:", isolation_level=None)
-                database = cls(path, connection)
-                database._migrate(migrations)
-                return database
+                return cls.empty(path, migrations)
             live = path.with_name(path.name + "-wal").exists()
             connection = sqlite3.connect(
                 f"file:{quote(str(path))}?mode=ro{'' if live else '&immutable=1'}",
@@ -84,9 +81,19 @@ class Database:
             return database
 
     @classmethod
+    def empty(cls, path: Path, migrations: Migrations) -> Self:
+        """In memory, as `path` would be if it were made now."""
+        database = cls(path, sqlite3.connect(":memory:", isolation_level=None))
+        database._migrate(migrations)
+        return database
+
+    @classmethod
     def copy(cls, path: Path, migrations: Migrations) -> Self:
-        """The file's content in memory, brought to this version's schema; the file is only read."""
-        source = cls.open_to_read(path, migrations)
+        """The file's content in memory, brought to this version's schema; an empty one for a damaged file, which is only read."""
+        try:
+            source = cls.open_to_read(path, migrations)
+        except Damaged:
+            return cls.empty(path, migrations)
         try:
             with translated(path):
                 connection = sqlite3.connect(":memory:", isolation_level=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.manifest import Manifest
-from pipesched.pipeline.model import ModelSpec, Record
+from pipesched.pipeline.model import METADATA_KEYS, ModelSpec, Record, VectorStore
 from pipesched.pipeline.rows import UNKNOWN, metadata_hash, row_of, text_hash
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TOLERANCE: Final = 1e-5
 """How far a component may be from the cached one: Chroma normalises once more, which moves it by up to 1.5e-8."""
+
+_OUR_KEYS: Final = frozenset(METADATA_KEYS)
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Drift:
     changed: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     bad_vectors: list[str] = field(default_factory=list)
+    foreign_keys: list[str] = field(default_factory=list)
+    """Those of the changed rows whose metadata has keys that are not ours: a store merges, so that only a delete takes them."""
     sources: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -70,6 +74,8 @@ def compare(
             digest = text_hash(record.text)
             if known[record.id] != (digest, metadata_hash(record.metadata)):
                 drift.changed.append(record.id)
+                if has_foreign_keys(record):
+                    drift.foreign_keys.append(record.id)
             elif (
                 cached is not None and spec is not None and not _same_vector(record, cached.get(digest), spec)
             ):
@@ -86,6 +92,12 @@ def compare(
     return drift
 
 
+def mend(manifest: Manifest, generation: int, store: VectorStore, name: str, drift: Drift) -> None:
+    """Take out what is not ours, and have the plan restore the rest."""
+    mark(manifest, generation, drift)
+    store.delete(name, [*drift.extra, *drift.foreign_keys])
+
+
 def mark(manifest: Manifest, generation: int, drift: Drift) -> None:
     """Record what `drift` found, so that the plan restores it: missing rows are new, damaged ones unknown."""
     with manifest.database.transaction():
@@ -96,10 +108,9 @@ def mark(manifest: Manifest, generation: int, drift: Drift) -> None:
             "UPDATE chunks SET metadata_hash = ? WHERE generation = ? AND id = ?",
             [(UNKNOWN, generation, row) for row in (*drift.changed, *drift.bad_vectors)],
         )
-        sources = {drift.sources[row] if row in drift.missing else None for row in drift.missing}
         manifest.database.execute_many(
             "UPDATE files SET stamp = '', parse = '' WHERE generation = ? AND source = ?",
-            [(generation, source) for source in sources if source is not None],
+            [(generation, source) for source in {drift.sources[row] for row in drift.missing}],
         )
         # A changed row may no longer say whose it is; the record does.
         manifest.database.execute(
@@ -131,7 +142,7 @@ def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]
         rows = []
         for record in page:
             row = row_of(record)
-            if row is None:
+            if row is None or has_foreign_keys(record):
                 extra.append(record.id)
             else:
                 rows.append((row, int(str(record.metadata.get("content_length", 0)) or 0)))
@@ -153,6 +164,10 @@ def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]
         (generation,),
     )
     return extra
+
+
+def has_foreign_keys(record: Record) -> bool:
+    return not record.metadata.keys() <= _OUR_KEYS
 
 
 def intact(record: Record, text: bytes, dimensions: int) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipesched.pipeline.drift import mark_all_missing
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.mode import Decision, Generation, decide
+from pipesched.pipeline.plan import RecordedFile
 from pipesched.pipeline.run import Run, check_data_dir
 from pipesched.pipeline.session import Session
 from pipesched.report import LengthStatistics, Outcome
@@ -78,7 +80,7 @@ def dry_run(
         run.tell(plan, recorded)
         reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
         after = session.cache.last_number() if decision.fresh else 0
-        counter = _Counter(session, target, everything=decision.build, after=after)
+        counter = _Counter(session, target, recorded, everything=decision.build, after=after)
         for batch in read_batches(plan.readings, reader, manifest, number, recorded):
             counter.add(batch)
         for batch in removal_batches(plan.removals, manifest, number):
@@ -118,7 +120,16 @@ def _look(session: Session) -> Generation | None:
 class _Counter:
     """Counts batches as a run would, and what it would have to embed."""
 
-    def __init__(self, session: Session, target: IndexSettings, *, everything: bool, after: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        target: IndexSettings,
+        recorded: Mapping[str, RecordedFile],
+        *,
+        everything: bool,
+        after: int,
+    ) -> None:
+        self.hashes = {source: file.raw_hash for source, file in recorded.items()}
         self.session = session
         self.target = target
         self.everything = everything
@@ -138,7 +149,17 @@ class _Counter:
         embedded = len(texts) - len(known)
         tally.embedded += embedded
         tally.from_cache += len(rows) - embedded
-        tally.batch(batch.items, batch.failures)
+        items = batch.items
+        if self.everything:  # a document is what it was, however it is split now
+            items = [
+                replace(item, change=None)
+                if item.change == "modified"
+                and item.entry
+                and item.entry.file.raw_hash == self.hashes.get(item.source)
+                else item
+                for item in items
+            ]
+        tally.batch(items, batch.failures)
 
 
 def _outcome(

@@ -215,8 +215,7 @@ class Run:
             spec=live.settings.spec if live.settings else None,
         )
         if found:
-            drift.mark(self.manifest, live.number, found)
-            session.store.delete(live.name, found.extra)
+            drift.mend(self.manifest, live.number, session.store, live.name, found)
             session.notes.append(f"the collection differed from its record: {found.words()}; mended")
 
     # what to do

@@ -71,6 +71,8 @@ class Tally:
             (self.count("failed"), "failed"),
         ]
         said = [f"{count} {word}" for count, word in counts if count]
+        if said:
+            said[0] = said[0].replace(" ", " documents " if not said[0].startswith("1 ") else " document ", 1)
         if self.withheld:
             said.append(f"deletes of {self.withheld} withheld (--allow-mass-delete lets them through)")
         if not said:
