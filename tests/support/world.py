@@ -1,5 +1,6 @@
 """A job file, a ledger and reports with a past, written through the parts that write them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pipesched.jobs.store import JobStore
 from pipesched.options import PipelineConfig
 from pipesched.report import Outcome, RunReport, RunStats
 from pipesched.runs.ledger import Ledger, new_run_id
+from pipesched.runs.process import start_ticks
 from pipesched.runs.reports import write_report
 from pipesched.schedule.model import Skip
 from pipesched.settings import Paths
@@ -75,7 +77,8 @@ class World:
                 assert ledger.claim(
                     run_id, job_id, scheduled_for=at, attempt=1, trigger="schedule", now=at, dry_run=dry_run
                 )
-                ledger.started(run_id, pid=None, pid_started=None, now=at)
+                # A reader takes a running run whose process is gone for lost; this process is there.
+                ledger.started(run_id, pid=os.getpid(), pid_started=start_ticks(os.getpid()), now=at)
             if status != "running":
                 ledger.finish(
                     run_id,

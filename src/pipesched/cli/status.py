@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from pipesched.cli.app import App
 
 if TYPE_CHECKING:
+    from pipesched.jobs.model import JobFile
     from pipesched.views.health import Health
     from pipesched.views.snapshot import Snapshot
 
@@ -26,11 +28,11 @@ def status(
     if watch:
         from pipesched.cli.watch import watch as run_watch
 
-        run_watch(app, lambda: take_snapshot(app))
+        run_watch(app, looker(app))
         return
     from pipesched.views.status import status_document
 
-    snapshot = take_snapshot(app)
+    snapshot = looker(app)()
     if app.json:
         app.out.document(status_document(snapshot))
         return
@@ -45,19 +47,35 @@ def status(
         app.out.note(f"{cut} more jobs: pipesched list")
 
 
-def take_snapshot(app: App) -> Snapshot:
-    """Raises DataError (a damaged job file or ledger)."""
+def looker(app: App) -> Callable[[], Snapshot]:
+    """Takes a snapshot each time it is called; what has not changed since the last one is not read again.
+
+    Called, it raises DataError (a damaged job file or ledger).
+    """
     from pipesched.jobs.store import JobStore
     from pipesched.runs.ledger import Ledger
     from pipesched.views.scheduler import read_facts
-    from pipesched.views.snapshot import take
+    from pipesched.views.snapshot import Memory, take
 
-    now = app.now()
-    job_file = JobStore(app.paths.job_file).load()
-    with Ledger.open(app.paths.ledger, create=False) as ledger:
-        return take(
-            now=now, paths=app.paths, job_file=job_file, facts=read_facts(app.paths, now), ledger=ledger
-        )
+    store, memory = JobStore(app.paths.job_file), Memory()
+    known: JobFile | None = None
+
+    def look() -> Snapshot:
+        nonlocal known
+        now = app.now()
+        if known is None or known.stamp is None or known.stamp != store.stamp():
+            known = store.load()
+        with Ledger.open(app.paths.ledger, create=False) as ledger:
+            return take(
+                now=now,
+                paths=app.paths,
+                job_file=known,
+                facts=read_facts(app.paths, now),
+                ledger=ledger,
+                memory=memory,
+            )
+
+    return look
 
 
 def health(

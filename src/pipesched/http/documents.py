@@ -160,7 +160,8 @@ class Documents:
             return metrics(Scrape(snapshot, ledger.totals(), finished, health))
 
     def _page(self) -> Response:
-        from pipesched.http.page import PageFacts, listed_jobs, page
+        from pipesched.http.page import page
+        from pipesched.http.panels import PageFacts, listed_jobs
         from pipesched.runs import reports
         from pipesched.runs.model import FAILED
         from pipesched.views.vitals import FINISHED

@@ -72,7 +72,7 @@ class LedgerFacts:
 class Memory:
     """What one snapshot leaves for the next one of the same process: with 10,000 jobs, nine tenths of the work.
 
-    The ledger's answers hold while neither its file nor its write-ahead log has changed.
+    The ledger's answers hold while nothing runs and neither its file nor its write-ahead log has changed.
     """
 
     fires: NextFires = field(default_factory=NextFires)
@@ -86,7 +86,10 @@ class Memory:
             return self._facts
         facts = read_ledger(ledger, timed)
         # A file that was written a moment ago may be written again within the same tick of its clock.
-        settled = all(mtime < (now.timestamp() - SETTLED_SECONDS) * 1e9 for mtime, _, _ in stamp)
+        # And a run under way may be gone without anybody writing so.
+        settled = not facts.active and all(
+            mtime < (now.timestamp() - SETTLED_SECONDS) * 1e9 for mtime, _, _ in stamp
+        )
         self._stamp, self._job_file = (stamp, job_file) if settled else (None, None)
         self._facts = facts if settled else None
         return facts

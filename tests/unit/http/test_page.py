@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipesched.http.documents import Documents
 from pipesched.http.markup import Markup, foreign, tag, text
-from pipesched.http.page import MAX_JOBS, stylesheet
+from pipesched.http.page import stylesheet
+from pipesched.http.panels import MAX_JOBS
 from pipesched.jobs.model import JobPolicy
 from pipesched.views.scheduler import SchedulerFacts
 from support.world import NOW, World, WorldSource
