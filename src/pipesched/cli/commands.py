@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
@@ -74,7 +74,21 @@ def build(entry: Entry) -> Command:
     module, name = entry.target.split(":")
     function = getattr(import_module(f"pipesched.cli.{module}"), name)
     info = CommandInfo(name=entry.name, callback=as_typer(function), rich_help_panel=entry.panel)
-    return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+    command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument):
+            parameter.__class__ = Argument
+    return command
+
+
+class Argument(TyperArgument):
+    """An argument that help shows as its metavar is written: JOB_ID, [JOB_ID]; Typer writes {JOB_ID} <str>, [[JOB_ID]]."""
+
+    def get_usage_pieces(self, ctx: Context) -> list[str]:  # noqa: ARG002  Typer's signature
+        return [self.display_name_raw]
+
+    def display_type_rich(self, ctx: Context) -> str:  # noqa: ARG002  Typer's signature
+        return ""
 
 
 class LazyGroup(TyperGroup):
