@@ -104,7 +104,7 @@ def print_schedule(app: App, row: Json) -> None:
     out = app.out
     out.line(f"schedule   {in_words(row)}")
     out.line(f"zone       {row['timezone']}")
-    if not row["enabled"]:
+    if not row["enabled"] or row["state"] == "paused":
         out.line("next run   none, it is paused; see pipesched resume --help")
     else:
         out.line(f"next run   {next_run(row, app.now())}")

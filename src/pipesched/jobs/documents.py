@@ -437,6 +437,8 @@ def write_defaults(defaults: Defaults) -> Tables:
 
 # ---- errors
 
+_FLAGS: Final = {"tags": "--tag", "id": "JOB_ID"}
+
 
 def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
     """One readable error of ours for pydantic's list; `option`: name the flag rather than the file's key.
@@ -448,7 +450,8 @@ def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
     parts = [part for part in location if part not in {"cron", "interval", "once"}]
     names = [part for part in parts if not part.isdecimal()]
     name = names[-1] if names else ""
-    spelled = "--" + name.replace("_", "-") if option and name else ".".join(parts)
+    flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
+    spelled = flag if option and name else ".".join(parts)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         group = location[1] if location[0] == "trigger" and len(location) > 2 else ".".join(names[:-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -56,9 +57,16 @@ class JobStore:
 
     def _read(self) -> tuple[bytes, Stamp] | None:
         try:
-            with self.path.open("rb") as file:
-                info = os.fstat(file.fileno())
-                return file.read(), (info.st_mtime_ns, info.st_size, info.st_ino)
+            # O_NONBLOCK: a FIFO in its place must not hang the command.
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                info = os.fstat(fd)
+                if not stat.S_ISREG(info.st_mode):
+                    raise DataError(f"{self.path} is no regular file", hint="name another with --file")
+                with open(fd, "rb", closefd=False) as file:  # noqa: PTH123  a descriptor
+                    return file.read(), (info.st_mtime_ns, info.st_size, info.st_ino)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             if self.path.is_symlink():
                 raise DataError(
@@ -66,10 +74,6 @@ class JobStore:
                     hint="mend the link or remove it",
                 ) from None
             return None
-        except IsADirectoryError:
-            raise DataError(
-                f"{self.path} is a folder, not a job file", hint="name another with --file"
-            ) from None
         except OSError as error:
             raise os_error("read", self.path, error) from error
 
@@ -173,6 +177,7 @@ class JobStore:
                 hint="try again; if it hangs, look at that process",
             )
         with lock:
+            _to_the_folders_owner(lock.path)
             yield
 
     @contextmanager
@@ -204,6 +209,8 @@ class JobStore:
             if change.changed and job_file.exists and job_file.schema_version < SCHEMA_VERSION:
                 self._backup(real)
             change.commit(real)
+            if not job_file.exists:
+                _to_the_folders_owner(real)
 
     @staticmethod
     def _backup(real: Path) -> Path:
@@ -236,6 +243,15 @@ def _check_removal(job_file: JobFile, job_ids: Sequence[str]) -> None:
 
 def _taken_ids(job_file: JobFile) -> set[str]:
     return set(job_file.jobs) | {p.job_id for p in job_file.problems if p.job_id is not None}
+
+
+def _to_the_folders_owner(path: Path) -> None:
+    """What root makes in somebody's folder becomes theirs, who else could not change their jobs any more."""
+    if os.geteuid() != 0 or not path.exists():
+        return
+    owner, made = path.parent.stat(), path.lstat()
+    if made.st_uid == 0 and owner.st_uid != 0:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _started(before: JobFile, tables: Tables) -> Change:

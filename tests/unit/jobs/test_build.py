@@ -172,7 +172,7 @@ def test_options_become_a_policy_with_lists_once_each(now) -> None:
         ({"notify": ["hunter2"]}, "--notify"),
         ({"notify": ["env:1X"]}, "--notify"),
         ({"ping": "hunter2"}, "--ping"),
-        ({"tag": ["a,b"]}, "tags"),
+        ({"tag": ["a,b"]}, "--tag:"),
         ({"description": "a\x1b[31m"}, "--description"),
         ({"end": "2026-03-02 12:30"}, "would never run"),
         ({"jitter": "25h"}, "--jitter"),

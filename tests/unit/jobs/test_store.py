@@ -281,8 +281,23 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path, job, now: datetime)
 
 
 def test_a_folder_in_the_files_place_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="no regular file"):
         JobStore(tmp_path).load()
+
+
+def test_a_pipe_or_a_device_in_the_files_place_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(DataError, match="no regular file"):
+            JobStore(path).load()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_in_somebodys_folder_is_theirs(store: JobStore, job, now: datetime) -> None:
+    os.chown(store.path.parent, 65534, 65534)
+    store.add([job("a")], now)
+    store.add([job("b")], now)
+    assert {path.stat().st_uid for path in store.path.parent.iterdir()} == {65534}
 
 
 def test_an_unused_job_is_named_with_the_nearest(store: JobStore, job, now: datetime) -> None:
