@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipesched.files import KernelLock
 from support.command import Result, pipesched, start
 
 POSTS = {
@@ -117,8 +119,6 @@ def test_once_with_nothing_due_exits_at_once(blog):
 
 
 def test_a_port_that_is_taken_ends_the_daemon_with_a_clear_error(blog):
-    import socket
-
     pipesched("add-cron", "yearly", "@yearly", "--data-dir", "posts", cwd=blog)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -152,3 +152,21 @@ def test_cancel_of_an_unknown_run_is_exit_4_and_of_an_ended_one_exit_2(blog):
     again = pipesched("cancel", run["run_id"], cwd=blog)
     assert again.code == 2
     assert "failed already" in again.err
+
+
+def test_cancel_ends_a_run_by_hand_which_records_it_itself(blog):
+    lock = KernelLock(blog / "store.lock", what="a test")
+    assert lock.try_acquire()
+    with lock:
+        run = start("run", "--data-dir", "posts", "--storage-path", "store", "--wait", "60s", cwd=blog)
+        (row,) = wait_for(lambda: pipesched("history", "--json", cwd=blog).json["runs"], "the run")
+        assert row["status"] == "running"
+        done = pipesched("cancel", row["run_id"], "--json", cwd=blog)
+
+    assert done.code == 0
+    assert done.json["run"]["status"] == "interrupted"
+    assert run.wait(10) == 143
+    run.communicate()
+    assert [each["status"] for each in pipesched("history", "--json", cwd=blog).json["runs"]] == [
+        "interrupted"
+    ]

@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipesched.daemon.clock import SystemClock
+from pipesched.daemon.loglines import PatientLogging
 from pipesched.daemon.service import Options, serve
 from pipesched.jobs.model import IntervalTrigger, Job, JobPolicy, OnceTrigger
 from pipesched.jobs.store import JobStore
@@ -32,8 +34,27 @@ def paths_of(folder: Path) -> Paths:
     return Paths(folder / "schedules.json", folder / ".pipesched", folder / "output")
 
 
+class ShiftedClock(SystemClock):
+    """The machine's clock, set by as many seconds as a file says."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def now(self) -> datetime:
+        shift = float(self.file.read_text() or 0) if self.file.exists() else 0.0
+        return super().now() + timedelta(seconds=shift)
+
+
 def main(folder: Path, settings: dict[str, Any]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    with PatientLogging(logging.getLogger()) as lines:
+        status = _serve(folder, settings)
+    if lines.stuck:
+        os._exit(status)
+    return status
+
+
+def _serve(folder: Path, settings: dict[str, Any]) -> int:
     options = Options(
         max_workers=settings.get("workers", 2),
         drain_seconds=settings.get("drain", 60),
@@ -47,6 +68,7 @@ def main(folder: Path, settings: dict[str, Any]) -> int:
         command=lambda launch: ["sh", str(folder / "scripts" / launch.job_id)],
         kill_grace=settings.get("kill_grace", 0.5),
         pipe_grace=0.3,
+        clock=ShiftedClock(folder / "shift"),
     )
 
 
@@ -91,13 +113,15 @@ class ShellDaemon:
         config = job.config.model_copy(update={"storage_path": f"store-{job.id}"})
         JobStore(self.paths.job_file).add([job.model_copy(update={"config": config})], job.created_at)
 
-    def start(self, *, env: dict[str, str] | None = None, **settings: Any) -> subprocess.Popen[bytes]:
+    def start(
+        self, *, env: dict[str, str] | None = None, stderr: int | None = None, **settings: Any
+    ) -> subprocess.Popen[bytes]:
         with self.said.open("ab") as said:
             process = subprocess.Popen(
                 [sys.executable, __file__, str(self.folder), json.dumps(settings)],
                 env={key: value for key, value in os.environ.items() if not key.startswith("PIPESCHED_")}
                 | (env or {}),
-                stderr=said,
+                stderr=said if stderr is None else stderr,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -129,6 +153,12 @@ class ShellDaemon:
             assert time.monotonic() < deadline, f"{what or 'it'} did not happen; the daemon said:\n{self.log}"
             time.sleep(0.02)
         return found
+
+    def set_clock(self, seconds: float) -> None:
+        """The wall clock is this far from the true one from now on."""
+        new = self.folder / "shift.new"
+        new.write_text(str(seconds))
+        new.replace(self.folder / "shift")
 
     def wait_for_log(self, text: str) -> None:
         self.wait_for(lambda: text in self.log, repr(text))

@@ -1,6 +1,7 @@
 """A real daemon, its runs shell scripts, killed, signalled and starved."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ from pipesched.files import KernelLock
 from pipesched.jobs.store import JobStore
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.process import alive
+from support.disk import on_a_full_disk
 from support.shell_daemon import due_in, every
 
 
@@ -353,3 +355,80 @@ def test_cancel_never_signals_a_process_that_has_got_the_pid_since(daemon):
             cancel("stale", daemon.paths)
         assert other.poll() is None
         other.kill()
+
+
+def test_a_reader_of_the_log_that_has_stopped_does_not_stop_the_schedule(daemon):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    daemon.add(every("a", 1), "exit 0")
+    process = daemon.start(stderr=writer)
+    daemon.wait_for(lambda: daemon.statuses("a").count("succeeded") >= 2)
+    process.terminate()
+
+    assert process.wait(10) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_clock_that_is_set_forward_gives_one_run_and_one_that_is_set_back_none(daemon):
+    daemon.add(every("a", 3600), "exit 0")
+    daemon.start()
+    daemon.wait_for_log("1 jobs")
+    daemon.set_clock(3 * 3600 + 60)
+    daemon.wait_for_log("the clock went forward by 10860 s")
+    daemon.wait_for(lambda: "succeeded" in daemon.statuses("a"))
+    daemon.set_clock(3600)
+    daemon.wait_for_log("the clock went back by 7260 s")
+    time.sleep(1.5)
+
+    assert daemon.statuses("a") == ["missed", "succeeded"]
+    assert daemon.runs("a")[0].count == 2
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_and_is_freed_again_costs_no_occurrence_its_record(tmp_path):
+    done = on_a_full_disk(
+        tmp_path,
+        f"""
+import contextlib, json, sys, time
+from datetime import timedelta
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from support.disk import on_a_full_disk
+from support.shell_daemon import ShellDaemon, every
+daemon = ShellDaemon(Path.cwd())
+try:
+    daemon.add(every("a", 1), "sleep 0.3")
+    process = daemon.start()
+    daemon.wait_for(lambda: "succeeded" in daemon.statuses("a"))
+    fill = Path("fill").open("wb", buffering=0)
+    with contextlib.suppress(OSError):
+        while True:
+            fill.write(b"x" * 512)
+    time.sleep(3)
+    assert process.poll() is None
+    before = len(daemon.runs("a"))
+    fill.close()
+    Path("fill").unlink()
+    daemon.wait_for(lambda: daemon.statuses("a")[before:].count("succeeded") >= 2)
+    process.terminate()
+    assert process.wait(10) == 0
+    slots = []
+    for run in daemon.runs("a"):
+        slots += [run.scheduled_for + timedelta(seconds=number) for number in range(run.count)]
+    gaps = [(after - before).total_seconds() for before, after in zip(slots, slots[1:])]
+    print(json.dumps({{"all": daemon.statuses("a"), "gaps": sorted(set(gaps))}}))
+finally:
+    daemon.end()
+""",
+        size="3m",
+    )
+
+    assert done.returncode == 0, done.stderr
+    statuses = json.loads(done.stdout)
+    assert statuses["gaps"] == [1.0]
+    assert set(statuses["all"]) <= {"succeeded", "missed", "skipped"}
