@@ -1,9 +1,12 @@
 """What happens to somebody who is not root, tried in a child process: to root no file is unreadable."""
 
+import contextlib
 import os
 import pickle
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 NOBODY = 65534
@@ -27,6 +30,14 @@ def unprivileged(action: Callable[[], T]) -> T:
     result, trace = pickle.loads(answer)
     assert not trace, trace
     return result
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that everybody can reach; pytest keeps its own to the owner."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def _child(action: Callable[[], object], reading: int, writing: int) -> None:

@@ -24,6 +24,7 @@ PARSER_VERSION: Final = "1"
 MAX_BYTES: Final = 16 * 1024 * 1024
 """A larger file is no blog post (the Bible has 4 MB); it is named as failed instead of filling the memory."""
 
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _LEADING_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
@@ -172,6 +173,9 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
         return Failure(found.source, "unreadable", f"cannot be read: {_reason(error)}")
     if data is None:
         return Failure(found.source, "too_large", f"larger than {MAX_BYTES // 1024 // 1024} MB")
+    not_text = Skipped(found.source, "not text: it contains NUL bytes", suspicious=True)
+    if b"\0" in data and not data.startswith(_UTF_16):
+        return not_text
     try:
         text = decode(data)
     except UnicodeDecodeError as error:
@@ -183,7 +187,7 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
             f"not {name}: byte 0x{data[error.start]:02x} at {error.start} (line {line})",
         )
     if "\0" in text:
-        return Skipped(found.source, "not text: it contains NUL bytes", suspicious=True)
+        return not_text
     try:
         parsed = frontmatter.parse(text)
     except frontmatter.FrontMatterError as error:
@@ -245,5 +249,5 @@ def _bytes(path: str) -> bytes | None:
 
 def decode(data: bytes) -> str:
     r"""Text with line ends \n: UTF-8 with or without a BOM, UTF-16 with one. Raises UnicodeDecodeError."""
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8-sig"
     return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")

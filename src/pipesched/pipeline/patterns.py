@@ -22,31 +22,26 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _part(part: str) -> str:
-    # Between two stars the first place that fits is as good as any: an atomic group, or a*a*a*b would take for ever.
-    pieces = [_fixed(piece) for piece in re.split(r"\*+", part)]
-    if len(pieces) == 1:
-        return pieces[0]
-    middle = "".join(f"(?>[^/]*?{piece})" for piece in pieces[1:-1])
-    return f"{pieces[0]}{middle}[^/]*{pieces[-1]}"
-
-
-def _fixed(piece: str) -> str:
-    out = ""
+    pieces = [""]  # what stands before, between and after the stars
     index = 0
-    while index < len(piece):
-        char = piece[index]
+    while index < len(part):
+        char = part[index]
         index += 1
-        closing = (
-            piece.find("]", index + (2 if piece[index : index + 1] == "!" else 1)) if char == "[" else -1
-        )
-        if char == "?":
-            out += "[^/]"
+        closing = part.find("]", index + (2 if part[index : index + 1] == "!" else 1)) if char == "[" else -1
+        if char == "*":
+            pieces.append("")
+        elif char == "?":
+            pieces[-1] += "[^/]"
         elif closing > 0:
-            out += _one_of(piece[index:closing])
+            pieces[-1] += _one_of(part[index:closing])
             index = closing + 1
         else:
-            out += re.escape(char)
-    return out
+            pieces[-1] += re.escape(char)
+    if len(pieces) == 1:
+        return pieces[0]
+    # Between two stars the first place that fits is as good as any: an atomic group, or *a*a*a*b would take for ever.
+    middle = "".join(f"(?>[^/]*?{piece})" for piece in pieces[1:-1] if piece)
+    return f"{pieces[0]}{middle}[^/]*{pieces[-1]}"
 
 
 def _one_of(inner: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 from pipesched.errors import PipeschedError, ServiceUnavailable
 from pipesched.pipeline.model import Record
 from pipesched.pipeline.stores import open_store, probe
-from support.unprivileged import NOBODY
+from support.unprivileged import NOBODY, public_folder
 
 LOOK = """
 import json, sys
@@ -153,22 +153,19 @@ for folder in sys.argv[1:]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's place, which only root can")
-def test_a_folder_of_another_user_is_not_permitted(
-    made: Path, tmp_path: Path
-) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    theirs = Path(shutil.copytree(made, tmp_path / "theirs"))
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, str(closed / "new"), str(closed), str(theirs)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [["NotPermitted", "77"]] * 3, done.stdout + done.stderr
+def test_a_folder_of_another_user_is_not_permitted(made: Path) -> None:
+    with public_folder() as root:
+        closed = root / "closed"
+        closed.mkdir(mode=0o700)
+        theirs = Path(shutil.copytree(made, root / "theirs"))
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(closed / "new"), str(closed), str(theirs)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    lines = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert lines == [["NotPermitted", "77"]] * 3, done.stdout + done.stderr
 
 
 def test_a_refused_connection_is_an_unavailable_service_with_a_hint() -> None:
