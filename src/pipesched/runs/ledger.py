@@ -101,7 +101,7 @@ class Ledger(Connection):
                 " reason, count, dry_run) VALUES (?, ?, 'queued', ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     run_id, job_id, trigger, slot, attempt, micros(now), micros(now), micros(not_before),
-                    reason[:recording.REASON_LENGTH], count, dry_run,
+                    recording.storable(reason), count, dry_run,
                 ),
             )  # fmt: skip
             recording.note_start(db, job_id)
@@ -141,7 +141,7 @@ class Ledger(Connection):
             db.execute(
                 "UPDATE runs SET status = 'queued', at = queued_at, started_at = NULL, pid = NULL, pid_started = NULL,"
                 " boot = NULL, not_before = ?, reason = ? WHERE seq = ? AND status IN ('queued', 'running')",
-                (micros(not_before), reason[: recording.REASON_LENGTH], row["seq"]),
+                (micros(not_before), recording.storable(reason), row["seq"]),
             )
             last = reading.latest_seq(db, row["job_id"])
             db.execute("UPDATE jobs SET last_run = ? WHERE job_id = ?", (last, row["job_id"]))
@@ -167,7 +167,7 @@ class Ledger(Connection):
                 return False
             db.execute(
                 "UPDATE runs SET status = ?, finished_at = ?, exit_code = ?, reason = ? WHERE seq = ?",
-                (status, micros(now), exit_code, reason[: recording.REASON_LENGTH], row["seq"]),
+                (status, micros(now), exit_code, recording.storable(reason), row["seq"]),
             )
             recording.count(db, row["job_id"], status, 1)
             recording.record_outcome(db, row, status, exit_code, reason, now)
@@ -197,7 +197,7 @@ class Ledger(Connection):
             known = job["handled"] is not None and last <= job["handled"]
             if known and not superseded:
                 return
-            reason = skip.reason[: recording.REASON_LENGTH]
+            reason = recording.storable(skip.reason)
             attempt = job["retry_attempt"] if superseded else 1
             joined = 0
             if not superseded:
@@ -230,7 +230,7 @@ class Ledger(Connection):
             recording.ensure_job(db, job_id)
             db.execute(
                 "UPDATE jobs SET auto_paused_at = ?, auto_pause_reason = ? WHERE job_id = ?",
-                (micros(now), reason[: recording.REASON_LENGTH], job_id),
+                (micros(now), recording.storable(reason), job_id),
             )
 
     def reset_failures(self, job_id: str, now: datetime) -> None:  # noqa: ARG002  as its siblings

@@ -17,6 +17,11 @@ from pipesched.runs.rows import RECENT, micros
 REASON_LENGTH: Final = 2000
 
 
+def storable(reason: str) -> str:
+    """As SQLite takes it: a file name that is no UTF-8 puts lone surrogates into a message, which become \\udcXX."""
+    return reason[:REASON_LENGTH].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def row(db: sqlite3.Connection, run_id: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
@@ -60,7 +65,7 @@ def record_outcome(
     )
     if status in FAILED:
         what = reason or (f"exit code {exit_code}" if exit_code is not None else status)
-        db.execute("UPDATE lifetime SET last_error = ?", (what[:REASON_LENGTH],))
+        db.execute("UPDATE lifetime SET last_error = ?", (storable(what),))
     if row["cause"] == "manual" and row["dry_run"]:
         return  # somebody looked; the job itself neither failed nor recovered
     change = "0" if status in EXECUTED else "failures + 1"

@@ -570,3 +570,9 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
 def test_long_reasons_are_kept_short(ledger: Ledger) -> None:
     ran(ledger, "one", "failed", reason="x" * 100_000)
     assert len(ledger.history()[0].reason) == 2000
+
+
+def test_a_reason_with_a_file_name_that_is_no_utf8_is_kept_readable(ledger: Ledger) -> None:
+    ran(ledger, "r1", "failed", reason="b\udcff.md cannot be read")
+    assert ledger.history()[0].reason == "b\\udcff.md cannot be read"
+    assert ledger.counters().last_error == "b\\udcff.md cannot be read"
