@@ -18,7 +18,7 @@ REASON_LENGTH: Final = 2000
 
 
 def storable(reason: str) -> str:
-    """As SQLite takes it: a file name that is no UTF-8 puts lone surrogates into a message, which become \\udcXX."""
+    """As SQLite takes it: a file name that is no UTF-8 puts lone surrogates into a message, which become escapes."""
     return reason[:REASON_LENGTH].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
