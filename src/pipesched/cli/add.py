@@ -12,9 +12,9 @@ from pipesched.cli.options import JobFlags, PipelineFlags
 from pipesched.cli.triggers import CronFlags, IntervalFlags, OnceFlags, trigger_options
 
 if TYPE_CHECKING:
-    from pipesched.jobs.build import TriggerOptions
     from pipesched.jobs.model import Job, JobFile
     from pipesched.jobs.store import Check
+    from pipesched.jobs.triggers import TriggerOptions
 
 JobId = Annotated[
     str,
@@ -100,7 +100,8 @@ def _add_one(
     app: App, job_id: str, trigger: TriggerOptions, flags: JobFlags, pipeline: PipelineFlags
 ) -> None:
     from pipesched.cli.resolution import job_file_config
-    from pipesched.jobs.build import build_job, build_trigger, checked_id
+    from pipesched.jobs.build import build_job, checked_id
+    from pipesched.jobs.triggers import build_trigger
 
     given = flags.given()
     config = job_file_config(app, pipeline)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipesched.jobs.build import TriggerOptions
+    from pipesched.jobs.triggers import TriggerOptions
 
 
 def _option(*flags: str, help: str, metavar: str) -> Any:
@@ -63,7 +63,7 @@ def trigger_options(
     """All of them as one value."""
     from dataclasses import asdict
 
-    from pipesched.jobs.build import TriggerOptions
+    from pipesched.jobs.triggers import TriggerOptions
 
     given: dict[str, Any] = {"expression": expression}
     for group in flags:

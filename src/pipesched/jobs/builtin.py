@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pipesched.jobs.build import TriggerOptions, build_job, build_trigger
+from pipesched.jobs.build import build_job
 from pipesched.jobs.model import Job
+from pipesched.jobs.triggers import TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
 
 

@@ -1,199 +1,26 @@
-"""The job file's JSON to jobs and back: what people may write, and what is said about the rest."""
+"""The tables of the job file to jobs and back: what people may write, and what is said about the rest."""
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone, tzinfo
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipesched.errors import DataError, InvalidValue
 from pipesched.jobs.dependencies import find_cycle
-from pipesched.jobs.model import (
-    EPOCH,
-    SECRET_OPTIONS,
-    CronTrigger,
-    Defaults,
-    IntervalTrigger,
-    Job,
-    JobFile,
-    JobPolicy,
-    OnceTrigger,
-    Problem,
-    Stamp,
-)
+from pipesched.jobs.encoding import Json, Tables, json_type, nested
+from pipesched.jobs.model import EPOCH, Defaults, IntervalTrigger, Job, JobFile, Problem, Stamp
+from pipesched.jobs.refusal import explain
 from pipesched.options import PipelineConfig
-from pipesched.settings import SCHEMA_VERSION
-
-Json = dict[str, Any]
-Tables = dict[str, dict[str, Any]]
-TABLES: Final = ("meta", "defaults", "jobs")
-_MODELS: Final[Mapping[str, type[BaseModel]]] = {
-    "": Job,
-    "cron": CronTrigger,
-    "interval": IntervalTrigger,
-    "once": OnceTrigger,
-    "policy": JobPolicy,
-    "config": PipelineConfig,
-}
-_WALL_TIMES: Final = ("timezone_aware", "datetime_parsing", "datetime_from_date_parsing")
 
 
 @lru_cache(maxsize=1)
 def _adapter() -> TypeAdapter[Job]:
     return TypeAdapter(Job)
-
-
-# ---- JSON to tables
-
-
-def parse(data: bytes, *, name: str) -> Tables:
-    """The three tables in `data`, each `{"1": {...}, ...}`. Raises DataError when it is no job file."""
-    try:
-        raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_doubles)
-    except UnicodeDecodeError as error:
-        raise _damaged(name, f"it is not UTF-8 (byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        where = "it is empty" if not data.strip(b" \t\r\n\0") else f"line {error.lineno}: {error.msg}"
-        raise _damaged(name, where) from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(name, str(error)) from error
-    if not isinstance(raw, dict):
-        raise _damaged(name, f"its top level is a {_json_type(raw)}, not an object")
-    for key in raw:
-        if key not in TABLES:
-            near = difflib.get_close_matches(key, TABLES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the tables are {', '.join(TABLES)}"
-            raise DataError(f"{name} cannot be used: there is no table {key!r}", hint=hint)
-    return {table: _table(table, raw.get(table, {}), name=name) for table in TABLES}
-
-
-def _table(table: str, raw: object, *, name: str) -> dict[str, Any]:
-    """Documents by TinyDB's numbers. People also write one document without its number, or other words for numbers."""
-    if isinstance(raw, list) and table == "jobs":
-        raise DataError(
-            f"{name} cannot be used: its jobs are a list, as in other schedulers' files",
-            hint=f"move it away, then: pipesched import {name}",
-        )
-    if not isinstance(raw, dict):
-        raise _damaged(name, f"{table} is a {_json_type(raw)}, not an object")
-    if table != "jobs":
-        flat = not all(key.isdigit() for key in raw)
-        return {"1": raw} if flat else raw
-    if all(key.isdecimal() and key.isascii() for key in raw):
-        return raw
-    numbers = [int(key) for key in raw if key.isdecimal() and key.isascii()]
-    following = max(numbers, default=0)
-    numbered: dict[str, Any] = {}
-    for key, document in raw.items():
-        if key.isdecimal() and key.isascii():
-            numbered[key] = document
-        else:
-            following += 1
-            numbered[str(following)] = {"id": key, **document} if isinstance(document, dict) else document
-    return numbered
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> Json:
-    """An object; two jobs under one number (a block that was copied) are both kept, other doubles refused."""
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    seen: set[str] = set()
-    following = max((int(key) for key in found if key.isdecimal() and key.isascii()), default=0)
-    kept: Json = {}
-    for key, value in pairs:
-        if key not in seen:
-            seen.add(key)
-            kept[key] = value
-        elif isinstance(value, dict) and "trigger" in value and key.isdecimal():
-            following += 1
-            kept[str(following)] = value
-        else:
-            raise ValueError(f"the key {key!r} is there twice in one object")
-    return kept
-
-
-def _json_type(value: object) -> str:
-    return {list: "list", str: "string", bool: "boolean", type(None): "null"}.get(type(value), "number")
-
-
-def _damaged(name: str, reason: str) -> DataError:
-    return DataError(
-        f"{name} cannot be read as a job file: {reason}",
-        hint=f"mend it or put a backup back ({name}.bak, if there is one); nothing was changed",
-    )
-
-
-def schema_version(tables: Tables, *, name: str) -> int:
-    """The version in `meta`; a file written by hand may have none. Raises DataError when it is no number."""
-    meta: Any = next(iter(tables["meta"].values()), {})
-    version = meta.get("schema_version", SCHEMA_VERSION) if isinstance(meta, dict) else meta
-    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
-        raise _damaged(name, f"schema_version is {version!r}, not a number")
-    return version
-
-
-def serialise(tables: Tables) -> bytes:
-    """Indented JSON, tables and keys in a fixed order, so that two versions of the file diff well."""
-    import orjson
-
-    ordered = {table: tables.get(table, {}) for table in TABLES}
-    try:
-        return orjson.dumps(ordered, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        # Something a person wrote that orjson refuses (a lone surrogate, an integer over 64 bits) is kept as it is.
-        return (json.dumps(ordered, indent=2) + "\n").encode()
-
-
-# ---- migration
-
-
-def migrate(tables: Tables, *, version: int) -> Tables:
-    """`tables` in today's schema."""
-    for step in range(version, SCHEMA_VERSION):
-        tables = _MIGRATIONS[step](tables)
-    return {**tables, "meta": {"1": {"schema_version": SCHEMA_VERSION}}}
-
-
-def _from_0(tables: Tables) -> Tables:
-    """Version 0 had a trigger's fields in the job itself: `{"id", "type": "cron", "expression", ...}`."""
-    return {**tables, "jobs": {number: _nested(document) for number, document in tables["jobs"].items()}}
-
-
-_MIGRATIONS: Final[Mapping[int, Callable[[Tables], Tables]]] = {0: _from_0}
-
-
-def _nested(document: Any) -> Any:
-    """A trigger written flat, or with its type beside it, put where it belongs."""
-    if not isinstance(document, dict):
-        return document
-    kept = dict(document)
-    if "job_id" in kept and kept.get("id", kept["job_id"]) == kept["job_id"]:
-        kept["id"] = kept.pop("job_id")
-    trigger = dict(kept["trigger"]) if isinstance(kept.get("trigger"), dict) else {}
-    if "trigger" in kept and not trigger:
-        return kept
-    for model in (CronTrigger, IntervalTrigger, OnceTrigger):
-        for key in (*model.model_fields, "every"):
-            if key in kept and key not in trigger:
-                trigger[key] = kept.pop(key)
-    if "type" not in trigger:
-        kinds = {"expression": "cron", "every": "interval", "seconds": "interval", "at": "once"}
-        kind = next((kinds[key] for key in kinds if key in trigger), None)
-        if kind is not None:
-            trigger = {"type": kind, **trigger}
-    if trigger:
-        kept["trigger"] = trigger
-    return kept
-
-
-# ---- tables to jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,14 +89,14 @@ def read(tables: Tables, *, context: Context, stamp: Stamp | None, version: int)
 def read_job(document: Any, *, context: Context) -> tuple[Job, bool]:
     """One job of the file, and whether the document says all of it. Raises InvalidValue, with the key as in the file."""
     if not isinstance(document, dict):
-        raise InvalidValue(f"is a {_json_type(document)}, not an object", hint="see docs/job-file.md")
+        raise InvalidValue(f"is a {json_type(document)}, not an object", hint="see docs/job-file.md")
     filled = _filled(document, context)
     settled = filled is document
     try:
         job = _adapter().validate_python(filled)
     except ValidationError:
         settled = False
-        filled = _filled(_nested(document), context)
+        filled = _filled(nested(document), context)
         try:
             job = _adapter().validate_python(_with_wall_times(filled))
         except ValidationError as error:
@@ -331,12 +158,12 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
     """The one document of `defaults`: options under `config`, or beside the timezone."""
     document: Any = next(iter(table.values()), {})
     if not isinstance(document, dict):
-        problems.append(Problem(None, f"defaults is a {_json_type(document)}, not an object"))
+        problems.append(Problem(None, f"defaults is a {json_type(document)}, not an object"))
         return Defaults()
     nested = document.get("config", {})
     flat = {key: value for key, value in document.items() if key not in {"config", "timezone"}}
     if not isinstance(nested, dict):
-        problems.append(Problem(None, f"defaults.config is a {_json_type(nested)}, not an object"))
+        problems.append(Problem(None, f"defaults.config is a {json_type(nested)}, not an object"))
         nested = {}
     values = {"timezone": document.get("timezone"), "config": {**nested, **flat}}
     try:
@@ -433,55 +260,3 @@ def write_defaults(defaults: Defaults) -> Tables:
     """The table `defaults`, with what is set in it."""
     zone = {} if defaults.timezone is None else {"timezone": defaults.timezone}
     return {"defaults": {"1": {**zone, "config": defaults.config.set_values()}}}
-
-
-# ---- errors
-
-_FLAGS: Final = {"tags": "--tag", "id": "JOB_ID"}
-
-
-def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
-    """One readable error of ours for pydantic's list; `option`: name the flag rather than the file's key.
-
-    A secret's value is never repeated.
-    """
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    parts = [part for part in location if part not in {"cron", "interval", "once"}]
-    names = [part for part in parts if not part.isdecimal()]
-    name = names[-1] if names else ""
-    flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
-    spelled = flag if option and name else ".".join(parts)
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        group = location[1] if location[0] == "trigger" and len(location) > 2 else ".".join(names[:-1])
-        known = _keys(_MODELS.get(group, Job))
-        near = difflib.get_close_matches(name, known, n=1)
-        return InvalidValue(
-            f"{spelled}: there is no such setting",
-            hint=f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}",
-        )
-    if first["type"] == "missing":
-        return InvalidValue(f"{spelled} is missing", hint="see docs/job-file.md, or: pipesched show --help")
-    if first["type"] == "string_pattern_mismatch" and name in {"id", "after"}:
-        message = "a job id has 1 to 64 letters, digits, dots, dashes, underscores, a letter or digit first"
-    elif first["type"] == "string_pattern_mismatch":
-        message = "a tag has 1 to 64 characters without spaces and commas"
-    secret = bool(SECRET_OPTIONS & set(names))
-    given = first.get("input")
-    shown = "" if secret or not names or isinstance(given, dict | BaseModel) else f" (got {given!r:.80})"
-    return InvalidValue(
-        f"{spelled + ': ' if spelled else ''}{message}{shown}", hint=_hint(first["type"], name)
-    )
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    return ["every" if key == "seconds" else key for key in model.model_fields]
-
-
-def _hint(kind: str, name: str) -> str:
-    if kind in _WALL_TIMES:
-        return "write it as 2027-01-31T09:00:00+01:00, or without offset in the job's zone"
-    if name in {"grace", "timeout", "retry_delay", "jitter", "every"}:
-        return "durations are written 90s, 30m, 2h, 1d, 1h30m"
-    return "see pipesched add-cron --help for what it may be"

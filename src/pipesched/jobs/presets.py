@@ -16,16 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 import pipesched
 from pipesched.errors import DataError, InvalidValue, NotFound
 from pipesched.files import os_error
-from pipesched.jobs.build import (
-    POLICY_OPTIONS,
-    AnyTrigger,
-    TriggerOptions,
-    build_job,
-    build_policy,
-    build_trigger,
-)
-from pipesched.jobs.documents import explain
+from pipesched.jobs.build import POLICY_OPTIONS, build_job, build_policy
 from pipesched.jobs.model import Job
+from pipesched.jobs.refusal import explain
+from pipesched.jobs.triggers import AnyTrigger, TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
 from pipesched.schedule.zones import load_zone
 from pipesched.settings import JOB_ID_PATTERN, PRESETS_DIR

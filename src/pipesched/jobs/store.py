@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from pipesched.errors import Busy, CannotCreate, DataError, JobExists
 from pipesched.files import KernelLock, os_error, write_atomic
-from pipesched.jobs import documents
+from pipesched.jobs import documents, encoding
 from pipesched.jobs.dependencies import check_dependencies, check_removal
-from pipesched.jobs.documents import Context, Reading, Tables
+from pipesched.jobs.documents import Context, Reading
+from pipesched.jobs.encoding import Tables
 from pipesched.jobs.model import Defaults, Job, JobFile, Stamp, unknown_job
 from pipesched.settings import SCHEMA_VERSION
 
@@ -63,7 +64,7 @@ class JobStore:
                 info = os.fstat(fd)
                 if not stat.S_ISREG(info.st_mode):
                     raise DataError(f"{self.path} is no regular file", hint="name another with --file")
-                with open(fd, "rb", closefd=False) as file:  # noqa: PTH123  a descriptor
+                with open(fd, "rb", closefd=False) as file:
                     return file.read(), (info.st_mtime_ns, info.st_size, info.st_ino)
             finally:
                 os.close(fd)
@@ -78,10 +79,10 @@ class JobStore:
             raise os_error("read", self.path, error) from error
 
     def _parse(self, data: bytes, stamp: Stamp) -> tuple[Reading, Tables]:
-        tables = documents.parse(data, name=str(self.path))
-        version = documents.schema_version(tables, name=str(self.path))
+        tables = encoding.parse(data, name=str(self.path))
+        version = encoding.schema_version(tables, name=str(self.path))
         if version < SCHEMA_VERSION:
-            tables = documents.migrate(tables, version=version)
+            tables = encoding.migrate(tables, version=version)
         context = Context(timezone=_machine_zone, written_at=_from_ns(stamp[0]))
         return documents.read(tables, context=context, stamp=stamp, version=version), tables
 

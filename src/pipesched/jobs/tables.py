@@ -11,8 +11,8 @@ from tinydb.storages import Storage
 from tinydb.table import Document
 
 from pipesched.files import write_atomic
-from pipesched.jobs import documents
-from pipesched.jobs.documents import Tables
+from pipesched.jobs import documents, encoding
+from pipesched.jobs.encoding import Tables
 from pipesched.jobs.model import Job, JobFile
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class AtomicStorage(Storage):
     def commit(self, path: Path) -> None:
         """Replace the file. Raises InputOutputError or NotPermitted; the old bytes are then still there."""
         if self.changed:
-            write_atomic(path, documents.serialise(self.tables))
+            write_atomic(path, encoding.serialise(self.tables))
             self.changed = False
 
 

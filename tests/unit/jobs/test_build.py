@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from pipesched.errors import InvalidValue
 from pipesched.jobs.build import (
     Edit,
-    TriggerOptions,
     build_job,
     build_policy,
-    build_trigger,
     edited,
     paused_job,
     resumed_job,
@@ -20,6 +18,7 @@ from pipesched.jobs.build import (
     unset_names,
 )
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, JobPolicy, OnceTrigger
+from pipesched.jobs.triggers import TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
 from pipesched.schedule.model import Progress
 from pipesched.schedule.tick import plan_job, upcoming

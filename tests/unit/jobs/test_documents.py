@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipesched.errors import DataError
-from pipesched.jobs import documents
+from pipesched.jobs import documents, encoding
 from pipesched.jobs.model import IntervalTrigger, JobFile
 from pipesched.jobs.store import JobStore
 
@@ -252,7 +252,7 @@ def test_a_byte_order_mark_is_no_damage(store: JobStore) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode))
 def test_any_bytes_are_a_job_file_or_a_data_error(data: bytes) -> None:
     try:
-        tables = documents.parse(data, name="x")
+        tables = encoding.parse(data, name="x")
     except DataError:
         return
     assert set(tables) == {"meta", "defaults", "jobs"}
@@ -278,7 +278,7 @@ def test_any_json_in_the_tables_is_read_or_named(jobs: dict, defaults: object, j
     )
     context = documents.Context(timezone=lambda: "UTC", written_at=WRITTEN)
     try:
-        tables = documents.parse(data.encode(), name="x")
+        tables = encoding.parse(data.encode(), name="x")
     except DataError:
         return
     reading = documents.read(tables, context=context, stamp=None, version=1)
