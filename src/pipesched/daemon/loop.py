@@ -76,6 +76,7 @@ class Loop:
             self._keep_house()
             pause = self._scheduler.step()
             if self._is_over():
+                self._scheduler.recorder.flush_now()
                 return self._exit_status()
             self._wait(pause)
             for number in self._signals.take():

@@ -72,6 +72,14 @@ class Recorder:
                 log.exception("%s cannot be recorded", what)
             self._unwritten.popleft()
 
+    def flush_now(self) -> None:
+        """The last chance; what cannot be written now, the next daemon finds out from processes and reports."""
+        self.flush(monotonic=float("inf"))
+        if self._unwritten:
+            log.error(
+                "%d records are lost with this process: %s ...", len(self._unwritten), self._unwritten[0][0]
+            )
+
     def next_try(self) -> float | None:
         """On the monotonic clock."""
         return self._again_at if self._unwritten else None
