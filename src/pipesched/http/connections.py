@@ -34,7 +34,6 @@ MAX_WAITING: Final = 64
 
 _ACCEPT_AT_ONCE: Final = 64
 _RECEIVE: Final = 16 * 1024
-_DRAIN_LIMIT: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,6 @@ class _Connection:
     state: _State = _State.READING
     head: HeadReader = field(default_factory=HeadReader)
     answer: list[memoryview] = field(default_factory=list)
-    drained: int = 0
 
 
 class Connections:
@@ -239,9 +237,7 @@ class Connections:
         self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
 
     def _drain(self, connection: _Connection) -> None:
-        data = connection.socket.recv(_RECEIVE)
-        connection.drained += len(data)
-        if not data or connection.drained > _DRAIN_LIMIT:
+        if not connection.socket.recv(_RECEIVE):
             self._close(connection)
 
     def _close_late(self, now: float) -> None:

@@ -102,7 +102,10 @@ def test_an_auto_paused_job_is_paused(world: World) -> None:
     world.job("nightly")
     with Ledger.open(world.paths.ledger, create=True) as ledger:
         ledger.auto_pause("nightly", NOW - timedelta(hours=1), "5 failures in a row")
+        world.job("boot", "@reboot")
+        ledger.auto_pause("boot", NOW - timedelta(hours=1), "5 failures in a row")
     assert snapshot(world).jobs["nightly"].state == "paused"
+    assert status_document(snapshot(world))["active_jobs"] == 0
     assert judged(world).checks["job:nightly"].status == "fail"
 
 
