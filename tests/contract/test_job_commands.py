@@ -600,6 +600,15 @@ def test_presets_are_listed_shown_and_added(run: Run, tmp_path: Path) -> None:
     refused(run("presets", "bad", "--json"), 65, "data_error")
 
 
+def test_presets_are_told_to_people(run: Run) -> None:
+    listed = run("presets").out
+    assert "every 30m" in listed
+    assert "0 6 * * *; 0 18 * * *" in listed
+    shown = run("presets", "monthly_rebuild").out
+    for part in ("schedule   0 3 1 * *", "grace = 2d", "force-recreate = yes", "add-preset monthly_rebuild"):
+        assert part in shown
+
+
 def test_a_preset_is_added_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
     run("add-cron", "td_2", "@daily")
     before = file(tmp_path)

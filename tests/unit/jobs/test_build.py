@@ -109,6 +109,7 @@ def test_an_intervals_grid_starts_now_or_goes_through_its_anchor(now) -> None:
         {"at": "2027-01-01", "hour": "1"},
         {"at": "yesterday"},
         {"at": "2026-03-02 13:59"},
+        {"at": "2026-03-02 14:00"},
         {"at": "2027-01-01", "if_past": "maybe"},
         {"if_past": "run"},
         {"at": "2027-03-28 03:30"},
