@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
 """How often the job file is looked at and the wall clock compared; the longest that the loop sleeps."""
+LOADING_SECONDS: Final = 0.05
+"""How often it is looked at while it is being read."""
 BEAT_SECONDS: Final = 10.0
 ABANDON_SECONDS: Final = 20.0
 """From the last TERM to giving up on processes that wait for a dead disk; the next daemon finds them."""
@@ -116,12 +118,14 @@ class Loop:
             self._end_drain()
         if self._is_time("beat", BEAT_SECONDS):
             self._beat()
+        if self._is_time("by hand", BY_HAND_SECONDS):
+            self._check_manual_runs()
         if not self._is_time("tick", TICK_SECONDS):
             return
         if self._scheduler.launching and not self._once and self._watch.poll():
             self._take_jobs()
-        if self._is_time("by hand", BY_HAND_SECONDS):
-            self._check_manual_runs()
+        if self._watch.loading:
+            self._due["tick"] = self._clock.monotonic() + LOADING_SECONDS
         if os.getpid() == 1:
             self._children.reap_orphans()
 

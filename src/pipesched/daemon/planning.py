@@ -98,7 +98,11 @@ class Planner:
 
     def set_jobs(self, jobs: Mapping[str, Job], now: datetime) -> set[str]:
         """These are the jobs from now on. The ids of those that are new, changed or gone are returned."""
-        changed = {job_id for job_id, job in jobs.items() if self._jobs.get(job_id) != job}
+        changed = {
+            job_id
+            for job_id, job in jobs.items()
+            if (known := self._jobs.get(job_id)) is not job and known != job
+        }
         gone = self._jobs.keys() - jobs.keys()
         self._jobs = dict(jobs)
         self._settings.clear()  # the file's defaults may have changed

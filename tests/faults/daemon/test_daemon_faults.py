@@ -292,8 +292,8 @@ def test_once_says_by_its_exit_status_that_a_run_failed(daemon):
 
 
 @pytest.mark.slow
-def test_a_thousand_jobs_due_at_once_all_run_once_and_in_order(daemon):
-    jobs = [due_in(f"j{number:04}", -60 + number / 100) for number in range(1000)]
+def test_hundreds_of_jobs_due_at_once_all_run_once_and_in_order(daemon):
+    jobs = [due_in(f"j{number:04}", -60 + number / 100) for number in range(400)]
     for job in jobs:
         (daemon.folder / "scripts" / job.id).write_text(f"echo {job.id} >> {daemon.folder}/ran")
     JobStore(daemon.paths.job_file).add(

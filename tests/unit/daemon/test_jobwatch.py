@@ -3,11 +3,12 @@
 import json
 import logging
 import os
+import time
 from datetime import UTC, datetime
 
 import pytest
 
-from pipesched.daemon.jobwatch import JobWatch
+from pipesched.daemon.jobwatch import LARGE_BYTES, JobWatch
 from pipesched.errors import ConfigurationError, DataError
 from pipesched.jobs.store import JobStore
 from support.scheduling import job
@@ -125,3 +126,37 @@ def test_a_reload_reads_a_file_whose_stamp_is_the_same(store):
 
     assert watch.reload()
     assert set(watch.file.jobs) == {"z", "b"}
+
+
+def test_a_large_file_is_read_beside_the_loop_and_unchanged_jobs_stay_what_they_were(tmp_path):
+    store = JobStore(tmp_path / "schedules.json")
+    store.add([job(f"job-{number:04}") for number in range(LARGE_BYTES // 100)], NOW)
+    watch = JobWatch(store)
+    before = dict(watch.file.jobs)
+    store.edit("job-0001", lambda found: found.model_copy(update={"description": "changed"}))
+
+    assert not watch.poll()
+    assert watch.loading
+    for _ in range(1000):
+        time.sleep(0.01)
+        if watch.poll():
+            break
+    assert not watch.loading
+    assert watch.file.jobs["job-0001"].description == "changed"
+    same = [job_id for job_id, known in watch.file.jobs.items() if known is before[job_id]]
+    assert len(same) == len(before) - 1
+
+
+def test_a_file_that_goes_bad_while_it_is_read_beside_the_loop_is_refused(tmp_path):
+    store = JobStore(tmp_path / "schedules.json")
+    store.add([job("a")], NOW)
+    watch = JobWatch(store)
+    store.path.write_text("{" * LARGE_BYTES)
+    for _ in range(1000):
+        watch.poll()
+        time.sleep(0.01)
+        if watch.error is not None:
+            break
+
+    assert watch.error is not None
+    assert set(watch.file.jobs) == {"a"}
