@@ -4,14 +4,16 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO   := .demo
+WORKERS ?= 2
 PIPESCHED := $(abspath $(BIN))/pipesched
 
-.PHONY: demo test check quick format clean
+.PHONY: demo test check quick docs format clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pipesched needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notify]'
+	$(BIN)/python -m compileall -q src  # where PYTHONDONTWRITEBYTECODE is set, each start would compile anew
 	@touch $@
 
 ## The main job on examples/blog: index it, ask it something, show that a second run finds nothing to do.
@@ -26,7 +28,7 @@ demo: $(INSTALLED)
 
 ## Everything: format, lint, types, layers, all tests.
 test: check
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -36,7 +38,11 @@ check: $(INSTALLED)
 
 ## What one runs while writing: no slow tests.
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto -m "not slow" -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
+
+## docs/commands.md, from the commands themselves.
+docs: $(INSTALLED)
+	$(BIN)/python scripts/command_reference.py > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
