@@ -11,7 +11,15 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from pipesched.errors import DataError, InputOutputError, NotPermitted
-from pipesched.runs.database import Stamp, open_empty, open_readable, open_writable, stamp, translated
+from pipesched.runs.database import (
+    Stamp,
+    open_copy,
+    open_empty,
+    open_readable,
+    open_writable,
+    stamp,
+    translated,
+)
 
 Answer = TypeVar("Answer")
 TRIES: Final = 10
@@ -127,13 +135,13 @@ class Connection:
         return self._reader(self._seen)
 
     def _reader(self, seen: Stamp | None) -> sqlite3.Connection:
-        self._as_it_lies = False
+        self._as_it_lies = seen is None or not seen.log
         if seen is None:
             return open_empty()
-        if seen.log:
-            try:
-                return open_readable(self.path, quiescent=False)
-            except (NotPermitted, InputOutputError):
-                pass  # where SQLite may not make its -shm file, what is only in the log cannot be read
-        self._as_it_lies = True
-        return open_readable(self.path, quiescent=True)
+        if not seen.log:
+            return open_readable(self.path, quiescent=True)
+        try:
+            return open_readable(self.path, quiescent=False)
+        except (NotPermitted, InputOutputError):
+            self._as_it_lies = True
+            return open_copy(self.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import stat
@@ -23,85 +24,9 @@ from pipesched.errors import (
     NotPermitted,
     PipeschedError,
 )
+from pipesched.runs.schema import APPLICATION_ID, VERSION, migrate, user_version
 
-APPLICATION_ID: Final = 0x70697065
-"""In the file's header, so that another program's database is never taken for ours."""
 BUSY_SECONDS: Final = 10.0
-MIGRATIONS: Final = (
-    """
-    CREATE TABLE runs (
-      seq INTEGER PRIMARY KEY AUTOINCREMENT,
-      run_id TEXT NOT NULL UNIQUE,
-      job_id TEXT NOT NULL,              -- '' where no job started it
-      status TEXT NOT NULL,
-      cause TEXT NOT NULL,               -- schedule, manual, catch_up, retry, dependency
-      claimed INTEGER NOT NULL DEFAULT 0,
-      scheduled_for INTEGER,             -- this and all times: microseconds since 1970, UTC
-      attempt INTEGER NOT NULL DEFAULT 1,
-      at INTEGER NOT NULL,               -- when it last happened: start, else claim; of slots, the last
-      queued_at INTEGER,
-      not_before INTEGER,
-      started_at INTEGER,
-      finished_at INTEGER,
-      exit_code INTEGER,
-      reason TEXT NOT NULL DEFAULT '',
-      count INTEGER NOT NULL DEFAULT 1,
-      until INTEGER,
-      pid INTEGER,
-      pid_started INTEGER,
-      boot TEXT,
-      dry_run INTEGER NOT NULL DEFAULT 0
-    );
-    CREATE UNIQUE INDEX runs_attempt ON runs (job_id, scheduled_for, attempt) WHERE claimed = 1;
-    CREATE INDEX runs_by_status ON runs (status, at);
-    CREATE INDEX runs_by_job ON runs (job_id, status, at);
-    CREATE TABLE jobs (
-      job_id TEXT PRIMARY KEY,
-      created_at INTEGER,
-      handled INTEGER,
-      claimed INTEGER NOT NULL DEFAULT 0,
-      failures INTEGER NOT NULL DEFAULT 0,
-      auto_paused_at INTEGER,
-      auto_pause_reason TEXT NOT NULL DEFAULT '',
-      retry_slot INTEGER,
-      retry_attempt INTEGER,
-      retry_not_before INTEGER,
-      slot_row INTEGER,                  -- the row that the next slot may join
-      last_run INTEGER,
-      last_sync INTEGER,
-      ran_event INTEGER NOT NULL DEFAULT 0,
-      sync_event INTEGER NOT NULL DEFAULT 0,
-      recent TEXT NOT NULL DEFAULT '',   -- the last 20 outcomes, oldest first: 1 executed, 0 failed
-      documents TEXT NOT NULL DEFAULT '{}',
-      succeeded INTEGER NOT NULL DEFAULT 0,
-      partial INTEGER NOT NULL DEFAULT 0,
-      failed INTEGER NOT NULL DEFAULT 0,
-      timeout INTEGER NOT NULL DEFAULT 0,
-      interrupted INTEGER NOT NULL DEFAULT 0,
-      lost INTEGER NOT NULL DEFAULT 0,
-      missed INTEGER NOT NULL DEFAULT 0,
-      skipped INTEGER NOT NULL DEFAULT 0
-    ) WITHOUT ROWID;
-    CREATE TABLE lifetime (
-      id INTEGER PRIMARY KEY CHECK (id = 1),
-      events INTEGER NOT NULL DEFAULT 0, -- an order of things that no clock can upset
-      recent TEXT NOT NULL DEFAULT '',
-      last_execution INTEGER,
-      last_error TEXT,
-      succeeded INTEGER NOT NULL DEFAULT 0,
-      partial INTEGER NOT NULL DEFAULT 0,
-      failed INTEGER NOT NULL DEFAULT 0,
-      timeout INTEGER NOT NULL DEFAULT 0,
-      interrupted INTEGER NOT NULL DEFAULT 0,
-      lost INTEGER NOT NULL DEFAULT 0,
-      missed INTEGER NOT NULL DEFAULT 0,
-      skipped INTEGER NOT NULL DEFAULT 0
-    );
-    INSERT INTO lifetime (id) VALUES (1);
-    CREATE TABLE documents (outcome TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-    """,
-)
-VERSION: Final = len(MIGRATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +60,8 @@ def open_writable(path: Path) -> sqlite3.Connection:
             _check_version(db, path)
             _write_ahead(db)
             db.execute("PRAGMA synchronous = FULL")
-            if _user_version(db) < VERSION:
-                _migrate(db)
+            if user_version(db) < VERSION:
+                migrate(db)
     return db
 
 
@@ -149,23 +74,47 @@ def open_readable(path: Path, *, quiescent: bool) -> sqlite3.Connection:
     with translated(path):
         db = _connect(f"file:{quote(str(path))}?" + ("immutable=1" if quiescent else "mode=ro"))
         with _closed_on_error(db):
-            version = _check_version(db, path)
-            if version == 0:
+            if _check_readable(db, path) == 0:
                 db.close()
                 return open_empty()
-            if version < VERSION:
-                raise ConfigurationError(
-                    f"the ledger {path} is of an older version, {version}",
-                    hint="pipesched daemon, or any run, brings it up to date",
-                )
-            db.execute("PRAGMA query_only = 1")
+    return db
+
+
+def _check_readable(db: sqlite3.Connection, path: Path) -> int:
+    version = _check_version(db, path)
+    if 0 < version < VERSION:
+        raise ConfigurationError(
+            f"the ledger {path} is of an older version, {version}",
+            hint="pipesched daemon, or any run, brings it up to date",
+        )
+    db.execute("PRAGMA query_only = 1")
+    return version
+
+
+def open_copy(path: Path) -> sqlite3.Connection:
+    """Read a copy: where SQLite may not make its -shm file, and what the log holds belongs to the ledger all the same."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="pipesched-") as folder:
+        copy = Path(folder) / path.name
+        try:
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+        except OSError as error:
+            raise files.os_error("read", path, error) from error
+        with translated(path):
+            db = _connect(f"file:{quote(str(copy))}?mode=rw")
+            with _closed_on_error(db):
+                db.execute("PRAGMA journal_mode = DELETE")  # the log is in the file now, whose name may go
+                _check_readable(db, path)
     return db
 
 
 def open_empty() -> sqlite3.Connection:
     """A ledger of nothing, in memory, for those who only read."""
     db = _connect(":memory:")
-    _migrate(db)
+    migrate(db)
     db.execute("PRAGMA query_only = 1")
     return db
 
@@ -214,7 +163,7 @@ def _translate(path: Path, error: sqlite3.Error) -> PipeschedError | None:
 def _damaged(path: Path, what: str) -> DataError:
     return DataError(
         f"the ledger {path} cannot be used: {what}",
-        hint=f"move it away, and the next run starts a new one (history and counts begin again): mv {path} {path}.damaged",
+        hint=f"move it away (mv {path}* SOMEWHERE), and the next run starts a new one; history and counts begin again",
     )
 
 
@@ -237,19 +186,22 @@ def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
 def _private_file(path: Path) -> None:
     """Make `path` (0600) unless it is there; SQLite gives its -wal and -shm files the same mode."""
     try:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.PRIVATE_FILE)
-        except FileExistsError:
-            info = path.lstat()
-            if not stat.S_ISREG(info.st_mode):
-                raise NotPermitted(
-                    f"{path} is no ordinary file, and anybody could have planted it", hint=f"see ls -l {path}"
-                ) from None
-            if stat.S_IMODE(info.st_mode) & 0o077:
-                path.chmod(files.PRIVATE_FILE)
-            return
-        os.close(fd)
-        files.fsync_dir(path.parent)
+        with _folder_locked(path.parent):
+            if not path.is_symlink() and not path.exists():
+                # What an earlier ledger left would be taken for this one's.
+                for orphan in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+                    with contextlib.suppress(FileNotFoundError):
+                        orphan.rename(f"{orphan}.orphan")
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, files.PRIVATE_FILE))
+                files.fsync_dir(path.parent)
+                return
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            raise NotPermitted(
+                f"{path} is no ordinary file, and anybody could have planted it", hint=f"see ls -l {path}"
+            )
+        if stat.S_IMODE(info.st_mode) & 0o077:
+            path.chmod(files.PRIVATE_FILE)
     except OSError as error:
         ours = files.os_error("create", path, error)
         if isinstance(ours, NotPermitted):
@@ -257,13 +209,21 @@ def _private_file(path: Path) -> None:
         raise CannotCreate(ours.message, hint=ours.hint) from error
 
 
-def _user_version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
+@contextlib.contextmanager
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Those who make a ledger in `folder`, one after the other; a file system without such locks goes without."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> int:
     """The file's version; 0: there is nothing in it yet."""
-    version = _user_version(db)
+    version = user_version(db)
     application = int(db.execute("PRAGMA application_id").fetchone()[0])
     tables = int(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     if (version, tables) == (0, 0):
@@ -289,29 +249,3 @@ def _write_ahead(db: sqlite3.Connection) -> None:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """All steps in one transaction: the file is of the old version, or of the new one."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        for number in range(_user_version(db), VERSION):
-            for statement in _statements(MIGRATIONS[number]):
-                db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    """One by one, because executescript commits the transaction that it finds open."""
-    statement = ""
-    for line in script.splitlines():
-        statement += line.split("--")[0] + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -158,7 +158,7 @@ def test_a_run_ends_once(ledger: Ledger) -> None:
 def test_a_run_that_found_its_store_busy_waits_again(ledger: Ledger) -> None:
     ran(ledger, "before", at=NOW - HOUR)
     claim(ledger, "one")
-    ledger.started("one", pid=1, pid_started=None, now=NOW)
+    ledger.started("one", pid=1, pid_started=None, now=NOW + timedelta(minutes=5))
     assert ledger.latest("nightly").run_id == "one"  # type: ignore[union-attr]
     ledger.requeue("one", not_before=NOW + HOUR, reason="the store is busy")
     waiting = ledger.run("one")
@@ -166,6 +166,8 @@ def test_a_run_that_found_its_store_busy_waits_again(ledger: Ledger) -> None:
     assert (waiting.status, waiting.pid, waiting.started_at) == ("queued", None, None)
     assert (waiting.not_before, waiting.reason) == (NOW + HOUR, "the store is busy")
     assert ledger.latest("nightly").run_id == "before"  # type: ignore[union-attr]
+    ran(ledger, "since", at=NOW + timedelta(minutes=1), job="other")
+    assert [run.run_id for run in ledger.history()] == ["since", "one", "before"], "by its claim again"
     assert ledger.progress([timed("nightly")])["nightly"].queued
 
 
@@ -272,9 +274,9 @@ def test_failures_in_a_row(ledger: Ledger, endings: list[RunState], failures: in
 
 def test_a_dry_run_by_hand_is_neither_a_failure_nor_a_recovery(ledger: Ledger) -> None:
     ran(ledger, "one", "failed")
-    ran(ledger, "look", "succeeded", dry_run=True)
-    ran(ledger, "look-again", "failed", dry_run=True)
-    assert ledger.summaries()["nightly"].failures_in_row == 1
+    for number, ending in enumerate(["failed", "failed", "succeeded"]):
+        ran(ledger, f"look{number}", ending, dry_run=True)  # type: ignore[arg-type]
+        assert ledger.summaries()["nightly"].failures_in_row == 1
 
 
 def test_an_automatic_pause_lasts_until_the_failures_are_reset(path: Path, ledger: Ledger) -> None:
@@ -303,8 +305,9 @@ def test_a_job_added_again_under_an_old_id_starts_afresh_but_refires_nothing(
     assert seen == ledger.progress([second])["nightly"] == ledger.progress([second])["nightly"]
     assert (seen.auto_paused_at, seen.claimed, seen.retry, seen.failures_in_row) == (None, 0, None, 0)
     assert seen.handled == NOW
-    assert ledger.summaries()["nightly"].failures_in_row == 0
-    assert ledger.counters().failed == 1
+    summary = ledger.summaries()["nightly"]
+    assert (summary.failures_in_row, summary.success_rate) == (0, None)
+    assert (ledger.counters().failed, ledger.counters().success_rate) == (1, 0.0)
 
 
 # Dependencies
@@ -537,6 +540,14 @@ def test_a_reader_notices_that_the_ledger_was_replaced(path: Path) -> None:
             for file in list(path.parent.iterdir()):
                 file.rename(file.with_name(f"{file.name}.old"))
             assert reader.history() == []
+            with Ledger.open(path, create=True) as other:
+                ran(other, "two")
+                assert [run.run_id for run in reader.history()] == ["two"]
+                for file in path.parent.glob(f"{path.name}*"):
+                    file.rename(file.with_name(f"{file.name}.older"))
+                with Ledger.open(path, create=True) as third:
+                    ran(third, "three")
+                    assert [run.run_id for run in reader.history()] == ["three"]
 
 
 def test_files_are_private(path: Path) -> None:
