@@ -19,7 +19,6 @@ POINTS: Final = (
     "deleted",
     "committed",
     "generation-recorded",
-    "generation-created",
     "generation-checked",
     "swap-recorded",
     "swap-half",
