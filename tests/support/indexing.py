@@ -5,7 +5,7 @@ import os
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from pipesched.errors import ServiceUnavailable
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends
-from pipesched.pipeline.model import EmbeddingFailure, ModelSpec, VectorStore
+from pipesched.pipeline.model import EmbeddingFailure, ModelSpec, Record, VectorStore
 from pipesched.pipeline.run import run
 from pipesched.pipeline.search import Result, search
 from pipesched.pipeline.stores import Probe
@@ -44,6 +45,7 @@ class Model:
     down: bool = False
     texts: Counter[str] = field(default_factory=Counter)
     log: Path | None = None
+    on_embed: Callable[[], None] | None = None
 
     def spec(self, model: str) -> ModelSpec:
         return ModelSpec(model, self.fingerprint, self.dimensions, 200, "query: ")
@@ -61,8 +63,8 @@ class HashEmbedder:
         return self._spec
 
     def embed(self, texts: Sequence[str]) -> list[Any]:
-        from pipesched.errors import ServiceUnavailable
-
+        if self.model.on_embed is not None:
+            self.model.on_embed()
         if self.model.down:
             raise ServiceUnavailable("the model is down")
         if self.model.log is not None:
@@ -87,8 +89,6 @@ def hash_backends(model: Model, **others: Any) -> Backends:
     """The real store with the model that costs nothing, unless `others` say otherwise."""
 
     def identify(name: str, *, recorded: ModelSpec | None = None, offline: bool = False) -> ModelSpec:
-        from pipesched.errors import ServiceUnavailable
-
         if offline:
             return recorded if recorded and recorded.model == name else ModelSpec(name, "", 0, 200)
         if model.down:
@@ -106,11 +106,24 @@ def hash_backends(model: Model, **others: Any) -> Backends:
     )
 
 
-def memory_backends(model: Model, disk: dict[str, Any]) -> Backends:
-    """Nothing real: for tests that make hundreds of runs."""
+class LossyStore(MemoryStore):
+    """Loses a row of every upsert, and says nothing."""
+
+    def upsert(self, name: str, records: Sequence[Record]) -> None:
+        super().upsert(name, records[1:])
+
+
+def memory_backends(model: Model, disk: dict[str, Any], breaks_at: str = "") -> Backends:
+    """Nothing real: for tests that make hundreds of runs. `breaks_at`: the operation at which the store fails, or "lossy"."""
+
+    def break_down(operation: str, collection: str) -> None:
+        if operation == breaks_at:
+            raise ServiceUnavailable(f"the store fails at {operation}")
 
     def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
-        return MemoryStore(disk)
+        store = LossyStore(disk) if breaks_at == "lossy" else MemoryStore(disk)
+        store.before_write = break_down
+        return store
 
     def probe(storage_path: str) -> dict[str, Probe]:
         return {
@@ -132,6 +145,7 @@ class Index:
     model: Model = field(default_factory=Model)
     disk: dict[str, Any] = field(default_factory=dict)
     real_store: bool = False
+    breaks_at: str = ""
     now: datetime = NOW
     options: PipelineOptions = field(default_factory=PipelineOptions)
 
@@ -157,7 +171,11 @@ class Index:
 
     @property
     def backends(self) -> Backends:
-        return hash_backends(self.model) if self.real_store else memory_backends(self.model, self.disk)
+        return (
+            hash_backends(self.model)
+            if self.real_store
+            else memory_backends(self.model, self.disk, self.breaks_at)
+        )
 
     def write(self, source: str, text: str, *, age: int = 0, **front: Any) -> Path:
         """A post, written `age` seconds before OLD; its front matter from `front`."""
@@ -226,7 +244,9 @@ class Index:
     def fresh(self, **changes: Any) -> Rows:
         """What a new collection of the same folder would hold."""
         other = Index(
-            self.home / "fresh", model=replace(self.model, texts=Counter(), log=None), options=self.options
+            self.home / "fresh",
+            model=replace(self.model, texts=Counter(), log=None, down=False, on_embed=None),
+            options=self.options,
         )
         other.options = replace(
             self.options, storage_path=str(self.home / "fresh" / "store"), dry_run=False, force_recreate=False

@@ -133,6 +133,7 @@ class History(RuleBasedStateMachine):
 
     @rule(fingerprint=st.sampled_from(["one", "two"]), dimensions=st.sampled_from([8, 6]))
     def change_the_model(self, fingerprint: str, dimensions: int) -> None:
+        self.calm = False
         self.index.model.fingerprint = f"{fingerprint}-{dimensions}"
         self.index.model.dimensions = dimensions
 
@@ -239,7 +240,7 @@ class History(RuleBasedStateMachine):
 
 
 History.TestCase.settings = settings(
-    max_examples=int(os.environ.get("HX", "20")),
+    max_examples=40,
     stateful_step_count=20,
     deadline=None,
     report_multiple_bugs=False,
