@@ -65,8 +65,14 @@ def report(name: str, action: Callable[[], object], times: int) -> None:
     )
 
 
+def job(number: int) -> TimedJob:
+    return TimedJob(f"job-{number:05}", interval(3600, START), Policy(after=("job-00000",)), START)
+
+
 def writes(path: Path) -> None:
-    at = START + timedelta(days=3650)
+    at = START + timedelta(
+        days=3650, minutes=int(time.time())
+    )  # later than at the last time, of a file that was kept
     with Ledger.open(path, create=True) as ledger:
         number = 0
 
@@ -75,12 +81,17 @@ def writes(path: Path) -> None:
             number += 1
             when = at + timedelta(minutes=number)
             ledger.claim(
-                f"x-{number}", "job-00001", scheduled_for=when, attempt=1, trigger="schedule", now=when
+                f"x-{at:%s}-{number}",
+                "job-00001",
+                scheduled_for=when,
+                attempt=1,
+                trigger="schedule",
+                now=when,
             )
 
         def finish() -> None:
             nonlocal number
-            ledger.finish(f"x-{number}", status="succeeded", now=at, documents={"new": 1})
+            ledger.finish(f"x-{at:%s}-{number}", status="succeeded", now=at, documents={"new": 1})
             number -= 1
 
         report("claim, durable", claim, 500)
@@ -92,18 +103,20 @@ def writes(path: Path) -> None:
             with ledger.batch():
                 for each in range(1000):
                     ledger.claim(
-                        f"y-{turn}-{each}", f"job-{each:05}", scheduled_for=at + timedelta(days=400 + turn), attempt=1,
+                        f"y-{at:%s}-{turn}-{each}", f"job-{each:05}", scheduled_for=at + timedelta(days=1 + turn), attempt=1,
                         trigger="schedule", now=at,
                     )  # fmt: skip
 
         report("1,000 claims in one transaction", thousand, 5)
+        report("progress of 1 job, 5,000 runs queued", lambda: ledger.progress([job(1)]), 100)
+        with ledger.batch():
+            for turn in range(next(claims)):
+                for each in range(1000):
+                    ledger.finish(f"y-{at:%s}-{turn}-{each}", status="skipped", now=at)
 
 
 def questions(path: Path, jobs: int) -> None:
-    timed = [
-        TimedJob(f"job-{number:05}", interval(3600, START), Policy(after=("job-00000",)), START)
-        for number in range(jobs)
-    ]
+    timed = [job(number) for number in range(jobs)]
     middle = START + timedelta(days=1)
 
     def asked(question: Callable[[Ledger], object]) -> Callable[[], object]:
