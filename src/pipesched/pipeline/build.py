@@ -20,6 +20,7 @@ from pipesched.pipeline.plan import (
     plan_rows,
 )
 from pipesched.pipeline.rows import UNKNOWN, row_of
+from pipesched.pipeline.writer import Writer
 
 if TYPE_CHECKING:
     from pipesched.pipeline.run import Run
@@ -60,8 +61,9 @@ def build(
         if source in before
     ]
     if live is not None:
-        for batch in _carried(run, live, generation, stays):
-            run.put(batch, generation, vectors, count=False)
+        with Writer() as writer:
+            for batch in _carried(run, live, generation, stays):
+                run.put(batch, generation, vectors, writer, count=False)
     session.check_stop()
     try:
         generations.check(session, generation)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted, SettingsConflict
 from pipesched.files import KernelLock, os_error, private_dir
@@ -28,6 +28,9 @@ from pipesched.pipeline.session import Session, Stopped, mark_of
 from pipesched.pipeline.stores import Probe, lock_path
 from pipesched.pipeline.vectors import Vectors
 from pipesched.report import LengthStatistics, Outcome
+
+if TYPE_CHECKING:
+    from pipesched.pipeline.writer import Writer
 
 Check = Literal["probe", "rows", "vectors"]
 """How closely the collection is compared with the record: by its counters, row by row, or vector by vector."""
@@ -350,6 +353,10 @@ class Run:
     ) -> None:
         """Every batch of the plan, additions before removals."""
         session = self.session
+        if plan.nothing_to_do:
+            return
+        from pipesched.pipeline.writer import Writer
+
         session.progress.total(len(plan.readings))
         if plan.forgotten:
             rows = self.manifest.rows_of(generation.number, plan.forgotten)
@@ -364,35 +371,45 @@ class Run:
             clock_ns=scan.clock_ns,
         )
         session.progress.phase("indexing")
-        for batch in read_batches(plan.readings, reader, self.manifest, generation.number, recorded):
-            self.put(batch, generation, vectors, count=count)
-        for batch in removal_batches(plan.removals, self.manifest, generation.number):
-            self.put(batch, generation, vectors, count=count)
+        with Writer() as writer:
+            for batch in read_batches(plan.readings, reader, self.manifest, generation.number, recorded):
+                self.put(batch, generation, vectors, writer, count=count)
+            for batch in removal_batches(plan.removals, self.manifest, generation.number):
+                self.put(batch, generation, vectors, writer, count=count)
         self._time("index")
 
-    def put(self, batch: Batch, generation: Generation, vectors: Vectors, *, count: bool) -> None:
-        """One batch: embedded, applied, counted (a new generation is counted when it is whole)."""
+    def put(
+        self, batch: Batch, generation: Generation, vectors: Vectors, writer: Writer, *, count: bool
+    ) -> None:
+        """One batch: embedded here, written by `writer`, then counted (a new generation is counted when it is whole)."""
         session = self.session
         session.check_stop()
         work = embed(batch, vectors, self.tally)
-        if touches_store(work.items):
+        store = session.store if touches_store(work.items) else None
+
+        def write() -> None:
+            if store is None:
+                record(work.items, self.manifest, generation.number)
+                return
             apply(
                 work,
                 manifest=self.manifest,
-                store=session.store,
+                store=store,
                 generation=generation.number,
                 name=generation.name,
                 timestamp=session.timestamp,
             )
-        else:
-            record(work.items, self.manifest, generation.number)
-        if count:
-            self.tally.batch(work.items, batch.failures)
-        else:
-            self.failed += batch.failures
-        session.progress.advance(
-            len(batch.items) + len(batch.failures), sum(item.chunks for item in work.items)
-        )
+
+        def done() -> None:
+            if count:
+                self.tally.batch(work.items, batch.failures)
+            else:
+                self.failed += batch.failures
+            session.progress.advance(
+                len(batch.items) + len(batch.failures), sum(item.chunks for item in work.items)
+            )
+
+        writer.put(write, done)
 
     # the end
 
