@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from pipesched.schedule.blackout import Blackout
 
 CatchUp = Literal["latest", "all", "none"]
 Overlap = Literal["skip", "queue", "replace"]
+TriggerOn = Literal["success", "failure", "any"]
+"""How the runs that a job waits for must have ended."""
 TriggerKind = Literal["cron", "interval", "once"]
 RunTrigger = Literal["schedule", "manual", "catch_up", "retry", "dependency"]
 """Why a run was started."""
@@ -63,7 +68,10 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a job's occurrences are treated; durations are seconds, times aware UTC, None means no limit."""
+    """How a job's occurrences are treated; durations are seconds, times aware UTC, None means no limit.
+
+    `blackout`: nothing that is due inside it runs; None: there is none.
+    """
 
     catch_up: CatchUp = "latest"
     grace: float | None = None
@@ -73,10 +81,12 @@ class Policy:
     retry_delay: float = 60.0
     jitter: float = 0.0
     after: tuple[str, ...] = ()
+    trigger_on: TriggerOn = "success"
     start: datetime | None = None
     end: datetime | None = None
     max_runs: int | None = None
     pause_after_failures: int | None = None
+    blackout: Blackout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +121,8 @@ class Progress:
 
     `handled`: the newest slot that was claimed, missed or skipped; None: none yet. `active`: ids of its runs that are
     queued or running. `claimed`: how many occurrences were claimed, for max_runs (retries and runs by hand left out).
-    `auto_paused_at`: set after pause_after_failures. `waits_for`: those of policy.after without a success since this job's
-    own last run.
+    `auto_paused_at`: set after pause_after_failures. `waits_for`: those of policy.after that have not ended as
+    policy.trigger_on says since this job's own last run.
     """
 
     handled: datetime | None = None

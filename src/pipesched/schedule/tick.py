@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -13,12 +14,23 @@ from pipesched.schedule.model import (
     Fire,
     JobPlan,
     Occurrence,
-    Policy,
     Progress,
     RunTrigger,
     Schedule,
     Skip,
     TimedJob,
+    TriggerOn,
+)
+from pipesched.schedule.open_slots import OpenSchedule
+from pipesched.schedule.outlook import (
+    TICK,
+    begun,
+    ended,
+    grace_of,
+    not_before_start,
+    open_schedule,
+    runs_left,
+    upcoming,
 )
 from pipesched.schedule.timetext import format_duration
 
@@ -27,15 +39,13 @@ __all__ = ["grace_of", "plan_job", "plan_start", "retry_after", "upcoming"]
 CATCH_UP_LIMIT: Final = 100
 PUNCTUAL: Final = 60.0
 """Seconds: a fire this late is on time (the loop was busy), and no matter of catch-up."""
-SHORTEST_GRACE: Final = 60.0
-LONGEST_GRACE: Final = 86_400.0
 SHORTEST_LATENESS: Final = 1.0
 """Seconds that a run may be late even where its grace is less: no loop is at every slot in the very instant."""
 
 PAUSED: Final = "paused"
 SUPERSEDED: Final = "superseded"
 
-_TICK: Final = timedelta(microseconds=1)
+_WAITED_FOR: Final[dict[TriggerOn, str]] = {"success": "", "failure": " to fail", "any": " to end"}
 
 
 def plan_job(job: TimedJob, progress: Progress, now: datetime, *, stagger: float = 0.0) -> JobPlan:
@@ -49,66 +59,32 @@ def plan_job(job: TimedJob, progress: Progress, now: datetime, *, stagger: float
 
 def plan_start(job: TimedJob, progress: Progress, now: datetime) -> JobPlan:
     """The decisions about an `@reboot` job when the daemon starts, at `now`; none about any other job."""
-    if not job.schedule.at_start or not _begun(job.policy, now) or _runs_left(job.policy, progress) == 0:
+    if not job.schedule.at_start or not begun(job.policy, now) or runs_left(job.policy, progress) == 0:
         return JobPlan()
     if progress.handled is not None and progress.handled >= now:
         return JobPlan()  # the clock went back over an earlier start
-    planner = _Planner(job, progress, now, 0.0)
-    return JobPlan(tuple(planner.at_start()))
+    return JobPlan(tuple(_Planner(job, progress, now, 0.0).at_start()))
 
 
-def upcoming(job: TimedJob, progress: Progress, after: datetime) -> Iterator[Occurrence]:
-    """The occurrences strictly after `after` that will fire, as far as is known now; none of a paused job."""
-    policy = job.policy
-    left = _runs_left(policy, progress)
-    if job.paused_at is not None or progress.auto_paused_at is not None:
-        return
-    found = job.schedule.next(_not_before_start(policy, after))
-    while found is not None and left != 0 and not _ended(policy, found.at):
-        yield found
-        left = None if left is None else left - 1
-        found = job.schedule.next(found.at)
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is decided about the slots up to `until`, and when those after it are given up or may start."""
+
+    decisions: list[Decision]
+    until: datetime
+    wake_at: datetime | None = None
 
 
-def grace_of(job: TimedJob, slot: datetime) -> float:
-    """Seconds that the run for `slot` may be late: as set, else a period between a minute and a day."""
-    if job.policy.grace is not None:
-        return job.policy.grace
-    return min(max(job.schedule.period(slot).total_seconds(), SHORTEST_GRACE), LONGEST_GRACE)
-
-
-def _not_before_start(policy: Policy, after: datetime) -> datetime:
-    return after if policy.start is None else max(after, policy.start - _TICK)
-
-
-def _begun(policy: Policy, at: datetime) -> bool:
-    return (policy.start is None or at >= policy.start) and not _ended(policy, at)
-
-
-def _ended(policy: Policy, at: datetime) -> bool:
-    return policy.end is not None and at > policy.end
-
-
-def _runs_left(policy: Policy, progress: Progress) -> int | None:
-    return None if policy.max_runs is None else max(policy.max_runs - progress.claimed, 0)
-
-
-@dataclass
 class _Planner:
-    """The state of one `plan_job`."""
+    """The state of one `plan_job`. `schedule`: what the job's blackout leaves of its schedule."""
 
-    job: TimedJob
-    progress: Progress
-    now: datetime
-    stagger: float
-
-    @property
-    def policy(self) -> Policy:
-        return self.job.policy
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.job.schedule
+    def __init__(self, job: TimedJob, progress: Progress, now: datetime, stagger: float) -> None:
+        self.job = job
+        self.policy = job.policy
+        self.progress = progress
+        self.now = now
+        self.stagger = stagger
+        self.schedule = open_schedule(job)
 
     @property
     def paused(self) -> bool:
@@ -117,29 +93,38 @@ class _Planner:
     def plan(self) -> JobPlan:
         handled = self.progress.handled
         floor = self.job.since if handled is None else max(self.job.since, handled)
-        floor = _not_before_start(self.policy, floor)
-        left = _runs_left(self.policy, self.progress)
-        first = None if left == 0 else self.schedule.next(floor)
-        if first is not None and _ended(self.policy, first.at):
-            first = None
-        if first is None or first.at > self.now:
+        floor = not_before_start(self.policy, floor)
+        left = runs_left(self.policy, self.progress)
+        first = None if left == 0 else self.slot_after(floor)
+        if first is None or first > self.now:
             decisions, wake = self.retry(superseded=False)
-            return JobPlan(tuple(decisions), _earliest(wake, None if first is None else first.at))
+            return JobPlan(tuple(decisions), _earliest(wake, first))
 
         until = self.now if self.policy.end is None else min(self.now, self.policy.end)
-        decisions, _ = self.retry(superseded=True)
-        give_up: datetime | None = None
+        wake = None
         if self.paused:
+            decisions, _ = self.retry(superseded=True)
             decisions += self.paused_slots(floor, until)
+        elif (newest := self.schedule.latest(floor, until)) is None:
+            decisions, wake = self.retry(superseded=False)
+            decisions += self.closed(floor, until)
         else:
-            decided, give_up = self.due(floor, until, left)
-            decisions += decided
+            decisions, _ = self.retry(superseded=True)
+            due = self.due(floor, until, left, newest)
+            wake = due.wake_at
             if left is not None:
-                left -= sum(isinstance(decision, Fire) and decision.attempt == 1 for decision in decided)
-        following = None if left == 0 else self.schedule.next(max(self.now, floor))
-        if following is not None and _ended(self.policy, following.at):
-            following = None
-        return JobPlan(tuple(decisions), _earliest(give_up, None if following is None else following.at))
+                fires = [each.scheduled_for for each in due.decisions if isinstance(each, Fire)]
+                left -= len(fires)
+                if left == 0:
+                    until = fires[-1]  # with it the job is done
+            decisions += self.with_closed(due.decisions, self.closed(floor, min(until, due.until)))
+        following = None if left == 0 else self.slot_after(max(self.now, floor))
+        return JobPlan(tuple(decisions), _earliest(wake, following))
+
+    def slot_after(self, after: datetime) -> datetime | None:
+        """The next one that is to be decided about, also one inside the blackout."""
+        found = self.job.schedule.next(after)
+        return None if found is None or ended(self.policy, found.at) else found.at
 
     def retry(self, *, superseded: bool) -> tuple[list[Decision], datetime | None]:
         """What becomes of a pending retry, and when it is due."""
@@ -151,7 +136,7 @@ class _Planner:
             reason = SUPERSEDED
         elif self.paused:
             reason = PAUSED if self.job.paused_at is not None else self.auto_paused()
-        elif _ended(self.policy, max(self.now, retry.not_before)):
+        elif ended(self.policy, max(self.now, retry.not_before)):
             reason = "after the job's end"
         if reason:
             slot = retry.scheduled_for
@@ -160,6 +145,8 @@ class _Planner:
             return [], None  # a run by hand is in the way; asked again when it has ended
         if retry.not_before > self.now:
             return [], retry.not_before
+        if (opens := self.opens_at()) is not None:
+            return [], opens
         return [
             Fire(
                 self.job.id,
@@ -171,6 +158,42 @@ class _Planner:
             )
         ], None
 
+    def opens_at(self) -> datetime | None:
+        """Until when, at the least, nothing may start because of the blackout; None: something may now."""
+        blackout = self.policy.blackout
+        if blackout is None or not blackout.reason(self.now):
+            return None
+        return blackout.stretch(self.now).end
+
+    def closed(self, after: datetime, until: datetime) -> list[Skip]:
+        """The slots in after < slot <= until that the blackout swallows."""
+        if not isinstance(self.schedule, OpenSchedule):
+            return []
+        return [
+            Skip(self.job.id, each.first, each.last, each.count, "skipped", each.reason)
+            for each in self.schedule.closed(after, until)
+        ]
+
+    def with_closed(self, decisions: Iterable[Decision], closed: list[Skip]) -> list[Decision]:
+        """Both, oldest first; a Skip that has slots on both sides of a closed time becomes two."""
+        if not closed:
+            return list(decisions)
+        merged: list[Decision] = []
+        rest = deque(closed)
+        for decision in decisions:
+            if isinstance(decision, Fire):
+                while rest and rest[0].first < decision.scheduled_for:
+                    merged.append(rest.popleft())
+                merged.append(decision)
+                continue
+            after = decision.first - TICK
+            while rest and rest[0].first < decision.last:
+                merged += self.skip(after, rest[0].first - TICK, decision.status, decision.reason)
+                after = rest[0].last
+                merged.append(rest.popleft())
+            merged += self.skip(after, decision.last, decision.status, decision.reason)
+        return [*merged, *rest]
+
     def auto_paused(self) -> str:
         count = self.policy.pause_after_failures
         return f"paused after {count} failures in a row" if count else "paused after failures"
@@ -180,53 +203,53 @@ class _Planner:
         by_hand, by_failures = self.job.paused_at, self.progress.auto_paused_at
         begins = min(at for at in (by_hand, by_failures) if at is not None)
         taken_over = max(begins, until if by_hand is None else by_hand)
+        before = self.skip(floor, min(begins, until), "missed", "not run before the job was paused")
+        everything = self.job.schedule
         return [
-            *self.skip(floor, min(begins, until), "missed", "not run before the job was paused"),
-            *self.skip(max(floor, begins), min(taken_over, until), "skipped", self.auto_paused()),
-            *self.skip(max(floor, taken_over), until, "skipped", PAUSED),
+            *self.with_closed(before, self.closed(floor, min(begins, until))),
+            *self.skip(max(floor, begins), min(taken_over, until), "skipped", self.auto_paused(), everything),
+            *self.skip(max(floor, taken_over), until, "skipped", PAUSED, everything),
         ]
 
-    def due(
-        self, floor: datetime, until: datetime, left: int | None
-    ) -> tuple[list[Decision], datetime | None]:
-        """Decisions about the slots in floor < slot <= until, and when those that wait are given up."""
-        newest = self.schedule.latest(floor, until)
-        assert newest is not None
+    def due(self, floor: datetime, until: datetime, left: int | None, newest: Occurrence) -> _Due:
+        """Decisions about the slots in floor < slot <= until, the last of which is `newest`."""
         grace = grace_of(self.job, newest.at)
         waits = self.progress.waits_for
         lateness, reason = self.lateness(grace)
         decisions: list[Decision] = []
         if lateness is not None:
-            too_late = self.now - timedelta(seconds=lateness) - _TICK
+            too_late = self.now - timedelta(seconds=lateness) - TICK
             decisions += self.skip(
                 floor,
                 min(too_late, until),
                 "skipped" if waits else "missed",
-                f"waited for {', '.join(waits)} until the grace of {format_duration(grace)} ended"
+                f"waited for {', '.join(waits)}{_WAITED_FOR[self.policy.trigger_on]}"
+                f" until the grace of {format_duration(grace)} ended"
                 if waits
                 else reason,
             )
             floor = max(floor, too_late)
         if newest.at <= floor:
-            return decisions, None
+            return _Due(decisions, until)
 
         blocked = self.blocked()
         catches_all_up = self.policy.catch_up == "all"
         if blocked and not catches_all_up:
-            return [*decisions, *self.skip(floor, until, "skipped", blocked)], None
-        if waits:
-            oldest = self.schedule.next(floor)
-            assert oldest is not None
-            assert lateness is not None
-            return decisions, oldest.at + timedelta(seconds=lateness, milliseconds=1)
+            return _Due([*decisions, *self.skip(floor, until, "skipped", blocked)], until)
+        late = newest.at < self.now - timedelta(seconds=PUNCTUAL)
+        opens = self.opens_at() if late else None
+        if waits or opens:
+            oldest = next(self.schedule.between(floor, until))
+            give_up = None if lateness is None else oldest.at + timedelta(seconds=lateness, milliseconds=1)
+            return _Due(decisions, oldest.at - TICK, _earliest(give_up, opens))
         if catches_all_up:
             # What is caught up runs one after the other, and so behind any other run too; what is on time may not.
-            on_time = max(floor, self.now - timedelta(seconds=PUNCTUAL) - _TICK) if blocked else until
+            on_time = max(floor, self.now - timedelta(seconds=PUNCTUAL) - TICK) if blocked else until
             decisions += self.each(floor, min(on_time, until), left)
             if blocked and (left is None or left > sum(isinstance(decision, Fire) for decision in decisions)):
                 decisions += self.skip(on_time, until, "skipped", blocked)
-            return decisions, None
-        return [*decisions, *self.newest(floor, newest)], None
+            return _Due(decisions, until)
+        return _Due([*decisions, *self.newest(floor, newest)], until)
 
     def lateness(self, grace: float) -> tuple[float | None, str]:
         """How many seconds late a run may start, None: any number, and what is said of those that are later."""
@@ -251,7 +274,7 @@ class _Planner:
         """One run for all slots since `floor`."""
         older = self.skip(
             floor,
-            newest.at - _TICK,
+            newest.at - TICK,
             "missed",
             f"made up for by the run for {newest.at.isoformat(timespec='seconds')}",
         )
@@ -295,7 +318,7 @@ class _Planner:
         for _ in range(keep):
             slot = self.schedule.latest(floor, at)
             assert slot is not None
-            at = slot.at - _TICK
+            at = slot.at - TICK
         slot = self.schedule.latest(floor, at)
         assert slot is not None
         return slot.at
@@ -326,6 +349,8 @@ class _Planner:
     def at_start(self) -> list[Decision]:
         slot = Occurrence(self.now)
         blocked = self.blocked()
+        if self.policy.blackout is not None:
+            blocked = self.policy.blackout.reason(self.now) or blocked
         if self.paused:
             blocked = PAUSED if self.job.paused_at is not None else self.auto_paused()
         if blocked:
@@ -334,15 +359,20 @@ class _Planner:
         return [*decisions, self.fire(slot, late=False, reason="the daemon started")]
 
     def skip(
-        self, after: datetime, until: datetime, status: Literal["missed", "skipped"], reason: str
+        self,
+        after: datetime,
+        until: datetime,
+        status: Literal["missed", "skipped"],
+        reason: str,
+        schedule: Schedule | None = None,
     ) -> list[Skip]:
         """The slots in after < slot <= until as one Skip; nothing when there are none."""
-        last = self.schedule.latest(after, until) if until > after else None
+        schedule = schedule or self.schedule
+        last = schedule.latest(after, until) if until > after else None
         if last is None:
             return []
-        first = self.schedule.next(after)
-        assert first is not None
-        return [Skip(self.job.id, first.at, last.at, self.schedule.count(after, until), status, reason)]
+        first = next(schedule.between(after, until))
+        return [Skip(self.job.id, first.at, last.at, schedule.count(after, until), status, reason)]
 
 
 def _earliest(*times: datetime | None) -> datetime | None:
