@@ -18,6 +18,7 @@ ENV_FILE: Final = "PIPESCHED_FILE"
 ENV_STATE_DIR: Final = "PIPESCHED_STATE_DIR"
 ENV_OUTPUT_DIR: Final = "PIPESCHED_OUTPUT_DIR"
 ENV_HTTP_TOKEN: Final = "PIPESCHED_HTTP_TOKEN"  # noqa: S105  the variable's name, not a secret
+ENV_ALLOW_LINK_LOCAL: Final = "PIPESCHED_ALLOW_LINK_LOCAL"
 ENV_RUN_ID: Final = "PIPESCHED_RUN_ID"
 ENV_JOB_ID: Final = "PIPESCHED_JOB_ID"
 ENV_SCHEDULED_FOR: Final = "PIPESCHED_SCHEDULED_FOR"
@@ -35,6 +36,17 @@ DRAIN_TIMEOUT_SECONDS: Final = 60.0
 HISTORY_LIMIT: Final = 20
 NEXT_COUNT: Final = 5
 SEARCH_COUNT: Final = 5
+
+KEEP_DAYS: Final = 90
+KEEP_RUNS: Final = 10_000
+"""Of each job. Its last run and its last sync stay, however old."""
+KEEP_LOG_BYTES: Final = 2 * 2**30
+"""All run logs together."""
+KEEP_CACHE_DAYS: Final = 30
+"""An embedding that no manifest names goes after so long without one."""
+KEEP_MANIFEST_DAYS: Final = 30
+"""The manifest of a collection that is gone, and that no job writes to, after so long."""
+PRUNE_SECONDS: Final = 86_400.0
 
 JOB_ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
@@ -68,6 +80,16 @@ class Paths:
     def index_dir(self) -> Path:
         """Manifests and the embedding cache."""
         return self.state_dir / "index"
+
+    @property
+    def notified_dir(self) -> Path:
+        """What has been told of which job."""
+        return self.state_dir / "notified"
+
+    @property
+    def pruned(self) -> Path:
+        """Its modification time is the end of the last pruning."""
+        return self.state_dir / "pruned"
 
     @property
     def project_presets(self) -> Path:

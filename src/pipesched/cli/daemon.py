@@ -15,6 +15,7 @@ from pipesched.settings import ENV_HTTP_TOKEN, HTTP_ADDRESS, MAX_WORKERS
 if TYPE_CHECKING:
     from pipesched.daemon.source import DaemonSource
     from pipesched.http.server import StatusServer
+    from pipesched.notify.service import Notifications
 
 
 def daemon(
@@ -67,6 +68,11 @@ def daemon(
 
         return StatusServer(http, token=os.environ.get(ENV_HTTP_TOKEN) or None, source=source)
 
+    def observer(source: DaemonSource) -> Notifications:
+        from pipesched.notify.service import Notifications
+
+        return Notifications(source, os.environ)
+
     with PatientLogging(logging.getLogger("pipesched")) as lines:
         status = serve(
             app.paths,
@@ -74,6 +80,7 @@ def daemon(
             environ=os.environ,
             command=pipesched_command(app.paths, log_level=app.log_level, log_format=app.log_format),
             endpoint=None if no_http else endpoint,
+            observer=observer,
         )
     if lines.stuck:
         os._exit(status)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from pipesched.daemon.observer import Ended, Nobody, Observer
 from pipesched.daemon.verdict import Verdict
 from pipesched.errors import PipeschedError
 from pipesched.runs.model import FAILED
@@ -44,8 +45,9 @@ class Recorder:
     So a full disk delays the record of a run that has ended; it neither loses it nor ends the daemon.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, observer: Observer | None = None) -> None:
         self.ledger = ledger
+        self.observer = observer or Nobody()
         self._unwritten: deque[tuple[str, Callable[[], None]]] = deque()
         self._again_at = 0.0
 
@@ -132,6 +134,11 @@ class Recorder:
                 )
             elif job is not None and verdict.status in FAILED:
                 self._pause_after_failures(job, now)
+            self.observer.run_ended(
+                Ended(
+                    run.run_id, run.job_id, verdict.status, verdict.exit_code, retrying=retry_at is not None
+                )
+            )
             then()
 
         self.later(f"the end of run {run.run_id}", write, monotonic=monotonic)

@@ -295,6 +295,7 @@ class Scheduler:
             running.deadline = self._clock.monotonic() + job.policy.timeout
         now = self._clock.now()
         self._unnoted.append((run.run_id, process))
+        self.recorder.observer.run_started(run.job_id, run.run_id)
         log.info(
             "job %s: run %s started, attempt %d, %.0f ms late (pid %d)",
             run.job_id, run.run_id, run.attempt, (now - run.not_before).total_seconds() * 1000, process.pid,

@@ -18,6 +18,7 @@ from pipesched.daemon.clock import Clock, SystemClock
 from pipesched.daemon.jobwatch import JobWatch
 from pipesched.daemon.launch import Command, pipesched_command
 from pipesched.daemon.loop import Loop
+from pipesched.daemon.observer import Observer
 from pipesched.daemon.planning import STAGGER_SECONDS, Planner, RunSettings
 from pipesched.daemon.records import Recorder
 from pipesched.daemon.recovery import forget_dead_manual_runs, recover
@@ -69,6 +70,7 @@ def serve(
     environ: Mapping[str, str],
     command: Command | None = None,
     endpoint: Callable[[DaemonSource], Endpoint] | None = None,
+    observer: Callable[[DaemonSource], Observer] | None = None,
     clock: Clock | None = None,
     kill_grace: float = KILL_GRACE_SECONDS,
     pipe_grace: float = PIPE_GRACE_SECONDS,
@@ -76,7 +78,7 @@ def serve(
     """Run the daemon in the foreground of the main thread; its exit status is returned.
 
     `command`: what a run is started as; the pipesched command line by default. `endpoint` makes what serves the daemon's
-    status; left out where it runs once. Raises ConfigurationError (no job file), Busy
+    status; left out where it runs once. `observer` makes what is told of runs. Raises ConfigurationError (no job file), Busy
     (another daemon, or the port is taken), DataError, InputOutputError, NotPermitted, InvalidValue.
     """
     from pipesched.jobs.store import JobStore
@@ -111,9 +113,11 @@ def serve(
             settings=_settings(watch, environment, paths),
             stagger=0.0 if options.once else STAGGER_SECONDS,
         )
+        source = DaemonSource(paths, environment, watch, clock, pid=os.getpid())
+        told = observer(source) if observer is not None else None
         scheduler = Scheduler(
             planner,
-            Recorder(ledger),
+            Recorder(ledger, told),
             children,
             clock=clock,
             report=_report_reader(paths),
@@ -121,12 +125,14 @@ def serve(
             max_workers=options.max_workers,
             horizon=clock.now() if options.once else None,
         )
-        source = DaemonSource(paths, environment, watch, clock, pid=os.getpid())
         if endpoint is not None and not options.once:
             server = endpoint(source)
             server.start()
             stack.callback(server.stop)
             source.http = server.url
+        if told is not None:
+            told.start()
+            stack.callback(told.stop)
         scheduler.set_jobs(watch.file.jobs)
         recover(ledger, scheduler, now=clock.now())
         if not options.once:

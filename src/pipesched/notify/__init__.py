@@ -1,1 +1,1 @@
-"""Messages to people and heartbeat monitors."""
+"""Who is told of what became of jobs: notifications through Apprise, heartbeat pings."""
