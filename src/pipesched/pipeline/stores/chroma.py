@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from pipesched.errors import InvalidValue, NotFound, ServiceUnavailable
 from pipesched.options import is_server
 from pipesched.pipeline.model import METADATA_KEYS, CollectionInfo, Hit, Metadata, Record
-from pipesched.pipeline.stores.sweep import sweep
 from pipesched.pipeline.stores.vendor_errors import translated
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
     from pipesched.pipeline.model import Vector
-
-__all__ = ["ChromaStore", "sweep"]
 
 BATCH = 500
 """Rows a call: the fastest measured (notes: 500 rows/s at 1,024 dimensions; more a call is slower), far below the 5,461 allowed."""
