@@ -25,7 +25,7 @@ JOB_KEYS = {
 }  # fmt: skip
 POLICY_KEYS = {
     "catch_up", "grace", "overlap", "timeout", "retries", "retry_delay", "jitter", "after", "start", "end", "max_runs",
-    "pause_after_failures", "notify", "ping",
+    "pause_after_failures", "notify", "ping", "trigger_on", "not_during",
 }  # fmt: skip
 
 
@@ -127,6 +127,7 @@ def test_every_job_option_is_kept_and_shown(run: Run) -> None:
                 "--start",
                 "2026-01-01",
             ),
+            *("--trigger-on", "any", "--not-during", "sat, sun 22:00-2:00", "--not-during", "12:00-13:00"),
             *(
                 "--end",
                 "2099-01-01 12:00",
@@ -153,6 +154,8 @@ def test_every_job_option_is_kept_and_shown(run: Run) -> None:
         "retry_delay": 30,
         "jitter": 600,
         "after": ["first"],
+        "trigger_on": "any",
+        "not_during": ["Sat,Sun 22:00-02:00", "12:00-13:00"],
         "start": "2026-01-01T00:00:00+09:00",
         "end": "2099-01-01T12:00:00+09:00",
         "max_runs": 9,

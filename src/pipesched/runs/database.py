@@ -74,40 +74,37 @@ def open_readable(path: Path, *, quiescent: bool) -> sqlite3.Connection:
     with translated(path):
         db = _connect(f"file:{quote(str(path))}?" + ("immutable=1" if quiescent else "mode=ro"))
         with _closed_on_error(db):
-            if _check_readable(db, path) == 0:
-                db.close()
-                return open_empty()
-    return db
-
-
-def _check_readable(db: sqlite3.Connection, path: Path) -> int:
-    version = _check_version(db, path)
-    if 0 < version < VERSION:
-        raise ConfigurationError(
-            f"the ledger {path} is of an older version, {version}",
-            hint="pipesched daemon, or any run, brings it up to date",
-        )
-    db.execute("PRAGMA query_only = 1")
-    return version
+            version = _check_version(db, path)
+            if version == VERSION:
+                db.execute("PRAGMA query_only = 1")
+                return db
+            db.close()
+    return open_empty() if version == 0 else open_copy(path)
 
 
 def open_copy(path: Path) -> sqlite3.Connection:
-    """Read a copy: where SQLite may not make its -shm file, and what the log holds belongs to the ledger all the same."""
+    """Read a copy: where SQLite may not make its -shm file, and what the log holds belongs to the ledger all the same.
+
+    A ledger of an older version is brought up to date in the copy: who only reads changes nothing.
+    """
     import shutil
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="pipesched-") as folder:
         copy = Path(folder) / path.name
         try:
-            for suffix in ("", "-wal"):
-                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+            shutil.copyfile(path, copy)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(f"{path}-wal", f"{copy}-wal")
         except OSError as error:
             raise files.os_error("read", path, error) from error
         with translated(path):
             db = _connect(f"file:{quote(str(copy))}?mode=rw")
             with _closed_on_error(db):
                 db.execute("PRAGMA journal_mode = DELETE")  # the log is in the file now, whose name may go
-                _check_readable(db, path)
+                if _check_version(db, path) < VERSION:
+                    migrate(db)
+                db.execute("PRAGMA query_only = 1")
     return db
 
 

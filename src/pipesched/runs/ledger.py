@@ -12,7 +12,7 @@ from pipesched.errors import InvalidValue
 from pipesched.runs import process, reading, recording
 from pipesched.runs.connection import Connection
 from pipesched.runs.ids import check_run_id, new_run_id
-from pipesched.runs.model import ACTIVE, EXECUTED, Counters, JobSummary, Run, RunState, Totals
+from pipesched.runs.model import ACTIVE, ENDS, EXECUTED, FAILED, Counters, JobSummary, Run, RunState, Totals
 from pipesched.runs.rows import micros
 from pipesched.runs.seen import Onlooker
 from pipesched.schedule.model import Progress, RunTrigger, Skip, TimedJob
@@ -175,6 +175,8 @@ class Ledger(Connection):
                 recording.record_sync(db, row, documents or {})
             if retry_at is not None:
                 recording.plan_retry(db, row, retry_at)
+            elif status in ENDS and not row["dry_run"]:
+                recording.note_end(db, row["job_id"], failed=status in FAILED)
         return True
 
     def plan_retry(self, run_id: str, not_before: datetime) -> None:
@@ -220,6 +222,7 @@ class Ledger(Connection):
                     )
             if superseded:
                 recording.drop_retry(db, skip.job_id, first, attempt)
+                recording.note_end(db, skip.job_id, failed=True)  # the failure before it was the last word
             if not known:
                 db.execute("UPDATE jobs SET handled = ? WHERE job_id = ?", (last, skip.job_id))
             recording.count(db, skip.job_id, skip.status, skip.count)

@@ -38,6 +38,8 @@ EXECUTED: Final[frozenset[RunState]] = frozenset({"succeeded", "partial"})
 """A sync for freshness and for dependants."""
 FAILED: Final[frozenset[RunState]] = frozenset({"failed", "timeout", "lost"})
 """A failure for retries, auto-pause and health; `interrupted` is nobody's fault."""
+ENDS: Final[frozenset[RunState]] = FAILED | {"interrupted"}
+"""Ends without a success: what a job with `--trigger-on any` waits for, too."""
 
 
 @dataclass(frozen=True, slots=True)

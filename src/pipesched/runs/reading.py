@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from pipesched.runs.model import EXECUTED, FAILED, STATES, Counters, JobSummary, Run, RunState, Totals
 from pipesched.runs.rows import ENDED, RUN_COLUMNS, micros, moment, run_of
-from pipesched.schedule.model import PendingRetry, Progress, TimedJob
+from pipesched.schedule.model import PendingRetry, Progress, TimedJob, TriggerOn
 
 MANY = 500
 """Asked for more jobs than this, the whole table is read: SQLite takes few parameters."""
@@ -172,6 +172,12 @@ class _Row(NamedTuple):
     retry_not_before: int | None
     ran_event: int
     sync_event: int
+    failure_event: int
+    end_event: int
+
+    def ended(self, how: TriggerOn) -> int:
+        """When it last ended so, as a number of the ledger's events."""
+        return {"success": self.sync_event, "failure": self.failure_event, "any": self.end_event}[how]
 
 
 _PROGRESS_COLUMNS: Final = ", ".join(_Row._fields)
@@ -186,7 +192,8 @@ def _progress(
 ) -> Progress:
     row = rows.get(job.id)
     ran = row.ran_event if row else 0
-    waits_for = tuple(name for name in job.policy.after if name not in rows or rows[name].sync_event <= ran)
+    how = job.policy.trigger_on
+    waits_for = tuple(name for name in job.policy.after if name not in rows or rows[name].ended(how) <= ran)
     active_ids = tuple(each.run_id for each in running)
     queued = any(each.status == "queued" for each in running)
     if row is None or successor:

@@ -76,13 +76,22 @@ def record_sync(db: sqlite3.Connection, row: sqlite3.Row, documents: Mapping[str
     counts = {str(outcome): int(number) for outcome, number in documents.items()}
     db.execute("UPDATE lifetime SET events = events + 1")
     db.execute(
-        "UPDATE jobs SET last_sync = ?, sync_event = (SELECT events FROM lifetime), documents = ? WHERE job_id = ?",
+        "UPDATE jobs SET last_sync = ?, sync_event = (SELECT events FROM lifetime),"
+        " end_event = (SELECT events FROM lifetime), documents = ? WHERE job_id = ?",
         (row["seq"], json.dumps(counts), row["job_id"]),
     )
     db.executemany(
         "INSERT INTO documents (outcome, count) VALUES (?, ?) ON CONFLICT (outcome) DO UPDATE SET count = count + excluded.count",
         ((outcome, number) for outcome, number in counts.items() if outcome != CHUNKS),
     )
+
+
+def note_end(db: sqlite3.Connection, job_id: str, *, failed: bool) -> None:
+    """For who waits for a failure, or for any end; a success that counts is noted by `record_sync`."""
+    db.execute("UPDATE lifetime SET events = events + 1")
+    columns = ("end_event", "failure_event") if failed else ("end_event",)
+    changes = ", ".join(f"{column} = (SELECT events FROM lifetime)" for column in columns)
+    db.execute(f"UPDATE jobs SET {changes} WHERE job_id = ?", (job_id,))
 
 
 def plan_retry(db: sqlite3.Connection, row: sqlite3.Row, not_before: datetime) -> None:

@@ -81,6 +81,11 @@ MIGRATIONS: Final = (
     INSERT INTO lifetime (id) VALUES (1);
     CREATE TABLE documents (outcome TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN failure_event INTEGER NOT NULL DEFAULT 0;  -- of a failure that no retry follows
+    ALTER TABLE jobs ADD COLUMN end_event INTEGER NOT NULL DEFAULT 0;      -- of a run's end, however it was
+    UPDATE jobs SET end_event = sync_event;
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run, RunState
+from pipesched.schedule.outlook import open_schedule
 from pipesched.settings import Paths
 from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
 
@@ -95,9 +96,10 @@ def unmet(view: JobView, synced_at: datetime | None, now: datetime) -> tuple[dat
     after = max(time for time in (timed.since, synced_at, timed.policy.start) if time is not None)
     until = now if timed.policy.end is None else min(now, timed.policy.end)
     jitter = timedelta(seconds=timed.policy.jitter)
-    if until <= after:
-        return ()
-    return tuple(slot.at + jitter for slot in islice(timed.schedule.between(after, until), OVERDUE_SLOTS))
+    if until <= after or (timed.policy.after and timed.policy.trigger_on == "failure"):
+        return ()  # what runs when another job fails is not late while that one does well
+    slots = open_schedule(timed).between(after, until)
+    return tuple(slot.at + jitter for slot in islice(slots, OVERDUE_SLOTS))
 
 
 def disk_facts(paths: Paths) -> Iterator[DiskFacts]:

@@ -11,15 +11,17 @@ from threading import Thread
 import pytest
 
 from pipesched.errors import InvalidValue, NotFound
-from pipesched.runs import process
+from pipesched.runs import process, schema
 from pipesched.runs.ids import check_run_id
 from pipesched.runs.ledger import Ledger, new_run_id
 from pipesched.runs.model import RunState
-from pipesched.schedule.model import PendingRetry, Policy, Skip, TimedJob
+from pipesched.schedule.model import PendingRetry, Policy, Skip, TimedJob, TriggerOn
 from pipesched.schedule.parse import interval
 
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+
+TRIGGER_ON: tuple[TriggerOn, ...] = ("success", "failure", "any")
 
 
 @pytest.fixture
@@ -311,6 +313,72 @@ def test_a_job_added_again_under_an_old_id_starts_afresh_but_refires_nothing(
 
 
 # Dependencies
+
+
+def waits(ledger: Ledger, how: TriggerOn) -> bool:
+    """Whether a job that runs when `nightly` has ended `how` has to wait."""
+    child = TimedJob("child", interval(3600, NOW), Policy(after=("nightly",), trigger_on=how), NOW)
+    return bool(ledger.progress([child])["child"].waits_for)
+
+
+@pytest.mark.parametrize(
+    ("status", "met"),
+    [
+        ("succeeded", {"success", "any"}),
+        ("partial", {"success", "any"}),
+        *[(status, {"failure", "any"}) for status in ("failed", "timeout", "lost")],
+        ("interrupted", {"any"}),
+        ("skipped", set()),
+    ],
+)
+def test_a_dependency_is_met_by_the_end_that_is_waited_for(
+    ledger: Ledger, status: RunState, met: set[str]
+) -> None:
+    assert all(waits(ledger, how) for how in TRIGGER_ON)
+    ran(ledger, "r1", status)
+    assert {how for how in TRIGGER_ON if not waits(ledger, how)} == met
+    ran(ledger, "c1", "failed", job="child")
+    assert all(waits(ledger, how) for how in TRIGGER_ON)
+
+
+def test_a_failure_counts_once_no_retry_follows(ledger: Ledger) -> None:
+    claim(ledger, "r1")
+    ledger.started("r1", pid=1, pid_started=1, now=NOW)
+    ledger.finish("r1", status="failed", now=NOW, retry_at=NOW + timedelta(minutes=5))
+    assert waits(ledger, "failure")
+    assert waits(ledger, "any")
+    ledger.record_slots(Skip("nightly", NOW, NOW, 1, "skipped", "superseded"), NOW)
+    assert not waits(ledger, "failure")
+    assert not waits(ledger, "any")
+    assert waits(ledger, "success")
+
+
+def test_a_dry_run_is_no_end_that_anybody_waits_for(ledger: Ledger) -> None:
+    for run_id, status in (("r1", "failed"), ("r2", "succeeded")):
+        ledger.begin_manual(run_id, "nightly", now=NOW, pid=1, dry_run=True)
+        ledger.finish(run_id, status=status, now=NOW)  # type: ignore[arg-type]
+    assert all(waits(ledger, how) for how in TRIGGER_ON)
+
+
+def test_a_ledger_of_the_first_version_is_read_as_it_is_and_brought_up_to_date_by_who_writes(
+    path: Path,
+) -> None:
+    path.parent.mkdir(mode=0o700)
+    db = sqlite3.connect(path)
+    db.executescript(schema.MIGRATIONS[0])
+    db.executescript(
+        f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 1;"
+        "INSERT INTO jobs (job_id, sync_event) VALUES ('nightly', 3); UPDATE lifetime SET events = 3;"
+    )
+    db.close()
+    before = path.read_bytes()
+    with Ledger.open(path, create=False) as reader:
+        assert [waits(reader, how) for how in TRIGGER_ON] == [False, True, False]
+    assert path.read_bytes() == before
+    with Ledger.open(path, create=True) as ledger:
+        assert [waits(ledger, how) for how in TRIGGER_ON] == [False, True, False]
+        ran(ledger, "r1", "failed")
+        assert not waits(ledger, "failure")
 
 
 def test_a_job_waits_for_those_that_have_not_succeeded_since_its_own_last_run(ledger: Ledger) -> None:

@@ -51,6 +51,8 @@ class Known:
     joinable: Row | None = None
     ran: int = 0
     synced: int = 0
+    failed: int = 0
+    ended: int = 0
     recent: str = ""
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -158,8 +160,11 @@ class LedgerMachine(RuleBasedStateMachine):
         if status in FAILED and not looked:
             known.failures += 1
         if status in EXECUTED and not row.dry_run:
-            known.synced = self.event()
+            known.synced = known.ended = self.event()
             self.documents["new"] += 2
+        elif not retry and not row.dry_run and status in FAILED | {"interrupted"}:
+            known.ended = self.event()
+            known.failed = known.ended if status in FAILED else known.failed
         if retry:
             assert row.slot is not None
             known.retry = (row.slot, row.attempt + 1)
@@ -202,6 +207,7 @@ class LedgerMachine(RuleBasedStateMachine):
         slot, attempt = known.retry
         self.ledger.record_slots(Skip(job, at(slot), at(slot), 1, "skipped", "superseded"), self.now)
         known.retry = None
+        known.failed = known.ended = self.event()
         known.counts["skipped"] += 1
         self.rows.append(Row("", job, "skipped", slot, attempt, reason="superseded"))
 
@@ -242,6 +248,18 @@ class LedgerMachine(RuleBasedStateMachine):
                 waits_for=tuple(dep for dep in AFTER[name] if self.jobs[dep].synced <= known.ran),
             )
             assert (found.auto_paused_at is not None) == known.paused
+
+    @invariant()
+    def who_waits_for_a_failure_or_any_end_is_told_the_models(self) -> None:
+        for how in ("failure", "any"):
+            policies = {name: Policy(after=AFTER[name], trigger_on=how) for name in JOBS}
+            timed = [TimedJob(name, interval(60, START), policies[name], START) for name in JOBS]
+            for name, found in self.ledger.progress(timed).items():
+                last = {dep: self.jobs[dep] for dep in AFTER[name]}
+                times = {dep: each.failed if how == "failure" else each.ended for dep, each in last.items()}
+                assert found.waits_for == tuple(
+                    dep for dep in AFTER[name] if times[dep] <= self.jobs[name].ran
+                )
 
     @invariant()
     def counts_are_the_models_for_a_reader_too(self) -> None:
