@@ -88,7 +88,8 @@ def add_preset(
 
     def build(job_file: JobFile) -> list[Job]:
         zone = job_zone(given.get("timezone") or found.timezone, job_file)
-        return found.build(job_id or found.name, given, config, zone=zone, now=now)
+        calendar = job_file.defaults.calendar
+        return found.build(job_id or found.name, given, config, zone=zone, now=now, calendar=calendar)
 
     now = app.now().replace(microsecond=0)
     documents = _add(app, build)
@@ -111,7 +112,8 @@ def _add_one(
     def build(job_file: JobFile) -> list[Job]:
         zone = job_zone(given.get("timezone"), job_file)
         built = build_trigger(trigger, job_id=job_id, zone=zone, now=now)
-        return [build_job(job_id, built, given, config, zone=zone, now=now)]
+        calendar = job_file.defaults.calendar
+        return [build_job(job_id, built, given, config, zone=zone, now=now, calendar=calendar)]
 
     documents = _add(app, build)
     if app.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -157,8 +158,26 @@ class JobFlags:
         list[str] | None,
         _option(
             "--after",
-            "Run only once this job has succeeded; several may be given.",
+            "Run only once this job has succeeded (see --trigger-on); several may be given.",
             metavar="JOB_ID",
+            panel=_POLICY,
+        ),
+    ] = None
+    trigger_on: Annotated[
+        str | None,
+        _option(
+            "--trigger-on",
+            "How the jobs of --after must have ended [success].",
+            metavar="success|failure|any",
+            panel=_POLICY,
+        ),
+    ] = None
+    not_during: Annotated[
+        list[str] | None,
+        _option(
+            "--not-during",
+            'Skip what is due then: "22:00-02:00", "Sat,Sun 09:00-17:00"; several may be given.',
+            metavar="WINDOW",
             panel=_POLICY,
         ),
     ] = None
@@ -185,7 +204,13 @@ class JobFlags:
     )
 
     def given(self) -> dict[str, Any]:
-        """What was given, by option name."""
-        return {
+        """What was given, by option name. Raises InvalidValue for a target that is never told."""
+        found = {
             field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None
         }
+        targets = [*found.get("notify", ()), *([found["ping"]] if "ping" in found else [])]
+        if targets:
+            from pipesched.jobs.targets import check_targets
+
+            check_targets(targets, environ=os.environ)
+        return found

@@ -41,9 +41,13 @@ def build_policy(
     for name in ("start", "end"):
         if isinstance(values.get(name), str):
             values[name] = option_time(name, values[name], zone=zone, now=now)
-    for name in ("after", "notify"):
+    for name in ("after", "notify", "not_during"):
         if name in values:
             values[name] = tuple(dict.fromkeys(values[name]))
+    if "trigger_on" in values and not values.get("after"):
+        raise InvalidValue(
+            "--trigger-on goes with --after", hint="name the job to wait for with --after, or leave it out"
+        )
     return _checked(JobPolicy, values)
 
 
@@ -64,8 +68,9 @@ def build_job(
     now: datetime,
     name: str = "",
     base_policy: Mapping[str, Any] | None = None,
+    calendar: tuple[str, ...] = (),
 ) -> Job:
-    """A new job of the job options in `given` (text as on the command line). Raises InvalidValue."""
+    """A new job of the job options in `given` (text as on the command line), in a file with `calendar`. Raises InvalidValue."""
     paused = bool(given.get("paused"))
     policy = build_policy(given, zone=load_zone(zone), now=now, over=base_policy)
     values = {
@@ -81,6 +86,7 @@ def build_job(
         "created_at": now,
         "since": now,
         "paused_at": now if paused else None,
+        "calendar": calendar,
     }
     job = _checked(Job, values).rescheduled(now)
     check_timing(job, now)
@@ -107,6 +113,18 @@ def check_timing(job: Job, now: datetime) -> None:
     if job.trigger.type == "once" and job.trigger.at <= now:
         return
     if next(upcoming(replace(timed, paused_at=None), Progress(), now), None) is None:
+        open_policy = replace(timed.policy, blackout=None)
+        if (
+            next(upcoming(replace(timed, paused_at=None, policy=open_policy), Progress(), now), None)
+            is not None
+        ):
+            closed = " and ".join(
+                [f"--not-during {each}" for each in policy.not_during] + ["the calendar"] * bool(job.calendar)
+            )
+            raise InvalidValue(
+                f"job {job.id} would never run: {timed.schedule.text} fires only inside {closed}",
+                hint="leave it some time, or pause the job instead",
+            )
         window = " between --start and --end" if policy.start is not None else " before --end"
         raise InvalidValue(
             f"job {job.id} would never run: {timed.schedule.text} has no fire{window}",
@@ -205,7 +223,8 @@ def edited(job: Job, edit: Edit, *, default_zone: str, now: datetime) -> Job:
 def timing(job: Job) -> tuple[object, ...]:
     """All that decides when the job fires."""
     policy = job.policy
-    return job.schedule_key, policy.start, policy.end, policy.jitter, policy.catch_up
+    zone = job.timezone if policy.not_during or job.calendar else ""
+    return job.schedule_key, policy.start, policy.end, policy.jitter, policy.catch_up, policy.not_during, zone
 
 
 def _fields(job: Job) -> Iterator[tuple[str, Any]]:

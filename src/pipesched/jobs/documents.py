@@ -48,6 +48,7 @@ def read(tables: Tables, *, context: Context, stamp: Stamp | None, version: int)
     problems: list[Problem] = []
     unsettled: dict[str, Job] = {}
     defaults = _defaults(tables["defaults"], problems)
+    calendar = defaults.calendar
     if defaults.timezone is not None:
         zone = defaults.timezone
         context = replace(context, timezone=lambda: zone)
@@ -71,7 +72,7 @@ def read(tables: Tables, *, context: Context, stamp: Stamp | None, version: int)
                 )
             )
             continue
-        jobs[job.id] = job
+        jobs[job.id] = job.with_calendar(calendar) if calendar else job
         if not settled:
             unsettled[number] = job
     problems.extend(_dependency_problems(jobs))
@@ -90,6 +91,11 @@ def read_job(document: Any, *, context: Context) -> tuple[Job, bool]:
     """One job of the file, and whether the document says all of it. Raises InvalidValue, with the key as in the file."""
     if not isinstance(document, dict):
         raise InvalidValue(f"is a {json_type(document)}, not an object", hint="see docs/job-file.md")
+    if "calendar" in document:
+        raise InvalidValue(
+            "calendar: there is no such setting",
+            hint="under defaults it holds for all jobs; see docs/time.md",
+        )
     filled = _filled(document, context)
     settled = filled is document
     try:
@@ -161,11 +167,13 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
         problems.append(Problem(None, f"defaults is a {json_type(document)}, not an object"))
         return Defaults()
     nested = document.get("config", {})
-    flat = {key: value for key, value in document.items() if key not in {"config", "timezone"}}
+    flat = {key: value for key, value in document.items() if key not in {"config", "timezone", "calendar"}}
     if not isinstance(nested, dict):
         problems.append(Problem(None, f"defaults.config is a {json_type(nested)}, not an object"))
         nested = {}
     values = {"timezone": document.get("timezone"), "config": {**nested, **flat}}
+    if "calendar" in document:
+        values["calendar"] = document["calendar"]
     try:
         return Defaults.model_validate(values)
     except ValidationError as error:
@@ -178,9 +186,15 @@ def _usable_defaults(values: Json, error: ValidationError) -> Defaults:
     """The defaults without what is wrong in them."""
     bad = {str(part) for entry in error.errors() for part in entry["loc"]}
     config = {key: value for key, value in values["config"].items() if key not in bad}
+    dates = values.get("calendar")
+    wrong = {entry["loc"][1:] for entry in error.errors() if entry["loc"][0] == "calendar"}
+    known = (
+        [each for place, each in enumerate(dates) if (place,) not in wrong] if isinstance(dates, list) else []
+    )
     try:
         return Defaults(
             timezone=None if "timezone" in bad else values["timezone"],
+            calendar=tuple(known),
             config=PipelineConfig.model_validate(config),
         )
     except ValidationError:
@@ -259,4 +273,5 @@ def write_job(job: Job) -> Json:
 def write_defaults(defaults: Defaults) -> Tables:
     """The table `defaults`, with what is set in it."""
     zone = {} if defaults.timezone is None else {"timezone": defaults.timezone}
-    return {"defaults": {"1": {**zone, "config": defaults.config.set_values()}}}
+    calendar = {"calendar": list(defaults.calendar)} if defaults.calendar else {}
+    return {"defaults": {"1": {**zone, **calendar, "config": defaults.config.set_values()}}}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,12 +23,14 @@ from pydantic import (
 
 from pipesched.errors import DataError, InvalidValue, NotFound
 from pipesched.options import PipelineConfig
-from pipesched.schedule.model import CatchUp, Overlap, Policy, TimedJob, TriggerKind
+from pipesched.schedule.model import CatchUp, Overlap, Policy, TimedJob, TriggerKind, TriggerOn
 from pipesched.settings import JOB_ID_PATTERN, SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    from pipesched.schedule.blackout import Blackout, Dates, Window
     from pipesched.schedule.model import Schedule
 
+_Parsed = TypeVar("_Parsed", "Window", "Dates")
 Stamp = tuple[int, int, int]
 """A file's (mtime_ns, size, inode): another stamp, another content."""
 
@@ -66,6 +68,28 @@ def _zone(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
+def _window(text: str) -> str:
+    """As it is always written."""
+    from pipesched.schedule.blackout import parse_window
+
+    return _said(parse_window, text).text
+
+
+@lru_cache(maxsize=1024)
+def _dates(text: str) -> str:
+    from pipesched.schedule.blackout import parse_dates
+
+    return _said(parse_dates, text).text
+
+
+def _said(parse: Callable[[str], _Parsed], text: str) -> _Parsed:
+    try:
+        return parse(text)
+    except InvalidValue as error:
+        raise ValueError(f"{error.message}. {error.hint}") from error
+
+
 def _printable(value: str) -> str:
     if _CONTROL.search(value):
         raise ValueError("must not contain control characters")
@@ -91,6 +115,8 @@ JobId = Annotated[str, Field(pattern=rf"^{JOB_ID_PATTERN}\z")]
 Zone = Annotated[str, AfterValidator(_zone)]
 Tag = Annotated[str, Field(pattern=r"^[^\s,\x00-\x1f]{1,64}\z")]
 Text = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
+WindowText = Annotated[str, AfterValidator(_window)]
+DatesText = Annotated[str, AfterValidator(_dates)]
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=_LONGEST_SECONDS, allow_inf_nan=False)]
 PositiveSeconds = Annotated[
     float, BeforeValidator(_duration), Field(gt=0, le=_LONGEST_SECONDS, allow_inf_nan=False)
@@ -160,6 +186,8 @@ class JobPolicy(_Frozen):
     retry_delay: Seconds = 60.0
     jitter: Seconds = 0.0
     after: tuple[JobId, ...] = ()
+    trigger_on: TriggerOn = "success"
+    not_during: tuple[WindowText, ...] = ()
     start: AwareDatetime | None = None
     end: AwareDatetime | None = None
     max_runs: Annotated[int, Field(ge=1)] | None = None
@@ -173,8 +201,8 @@ class JobPolicy(_Frozen):
             raise ValueError(f"end ({self.end.isoformat()}) must be after start ({self.start.isoformat()})")
         return self
 
-    def timed(self) -> Policy:
-        """The part that decides about time."""
+    def timed(self, *, zone: str, calendar: tuple[str, ...] = ()) -> Policy:
+        """The part that decides about time: windows are those of the clock in `zone`, as are the dates of `calendar`."""
         return Policy(
             catch_up=self.catch_up,
             grace=self.grace,
@@ -184,11 +212,19 @@ class JobPolicy(_Frozen):
             retry_delay=self.retry_delay,
             jitter=self.jitter,
             after=self.after,
+            trigger_on=self.trigger_on,
             start=None if self.start is None else self.start.astimezone(UTC),
             end=None if self.end is None else self.end.astimezone(UTC),
             max_runs=self.max_runs,
             pause_after_failures=self.pause_after_failures,
+            blackout=_blackout(self.not_during, calendar, zone) if self.not_during or calendar else None,
         )
+
+
+def _blackout(windows: tuple[str, ...], calendar: tuple[str, ...], zone: str) -> Blackout | None:
+    from pipesched.schedule.blackout import blackout
+
+    return blackout(windows, calendar, zone)
 
 
 _NO_POLICY: Final = JobPolicy()
@@ -200,7 +236,7 @@ class Job(_Frozen):
     """One job of the job file. Times are aware. `created_at`: None where a person wrote the job by hand.
 
     `since`: slots count strictly after it. `since_schedule`: the schedule that `since` was written for, so that one which
-    somebody changes by hand counts from that change.
+    somebody changes by hand counts from that change. `calendar`: the dates of the file's defaults; no part of the job's document.
     """
 
     id: JobId
@@ -216,6 +252,7 @@ class Job(_Frozen):
     since: AwareDatetime
     since_schedule: str = ""
     paused_at: AwareDatetime | None = None
+    calendar: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
     @property
     def kind(self) -> TriggerKind:
@@ -233,7 +270,7 @@ class Job(_Frozen):
 
     def timed(self) -> TimedJob:
         """The job as the scheduler sees it. Raises InvalidValue."""
-        policy = _NO_TIMED_POLICY if self.policy is _NO_POLICY else self.policy.timed()
+        policy = _timed_policy(self.policy, self.calendar, self.timezone)
         if self.trigger.type == "once" and self.trigger.if_past == "run" and policy.grace is None:
             late = max(0.0, ((self.created_at or self.since) - self.trigger.at).total_seconds())
             policy = replace(policy, grace=late + DAY_SECONDS)
@@ -246,12 +283,28 @@ class Job(_Frozen):
             created_at=None if self.created_at is None else self.created_at.astimezone(UTC),
         )
 
+    def with_calendar(self, calendar: tuple[str, ...]) -> Job:
+        """The same job of a file with this calendar."""
+        return self if self.calendar == calendar else self.model_copy(update={"calendar": calendar})
+
     def rescheduled(self, now: datetime) -> Job:
         """The same job with its slots counted from `now` on, or from just before a past time that is to run."""
         since = now
         if self.trigger.type == "once" and self.trigger.if_past == "run":
             since = min(now, self.trigger.at - _A_SECOND)
         return self.model_copy(update={"since": since, "since_schedule": self.schedule_key})
+
+
+def _timed_policy(policy: JobPolicy, calendar: tuple[str, ...], zone: str) -> Policy:
+    if policy is not _NO_POLICY:
+        return policy.timed(zone=zone, calendar=calendar)
+    return _calendar_policy(calendar, zone) if calendar else _NO_TIMED_POLICY
+
+
+@lru_cache(maxsize=1024)
+def _calendar_policy(calendar: tuple[str, ...], zone: str) -> Policy:
+    """One for all jobs that say nothing else."""
+    return _NO_POLICY.timed(zone=zone, calendar=calendar)
 
 
 _NO_TIMED_POLICY: Final = Policy()
@@ -276,6 +329,7 @@ class Defaults(_Frozen):
     """What holds for every job that does not say otherwise."""
 
     timezone: Zone | None = None
+    calendar: tuple[DatesText, ...] = ()
     config: PipelineConfig = _NO_CONFIG
 
 
@@ -310,8 +364,9 @@ class JobFile:
         raise unknown_job(job_id, self.jobs)
 
     def with_jobs(self, jobs: Iterable[Job]) -> JobFile:
-        """The file with these jobs added, or in place of those of the same id."""
-        return replace(self, jobs={**self.jobs, **{job.id: job for job in jobs}})
+        """The file with these jobs added, or in place of those of the same id; its calendar is theirs."""
+        added = {job.id: job.with_calendar(self.defaults.calendar) for job in jobs}
+        return replace(self, jobs={**self.jobs, **added})
 
 
 def unknown_job(job_id: str, known: Iterable[str]) -> NotFound:

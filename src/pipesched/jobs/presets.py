@@ -80,9 +80,16 @@ class Preset:
     jobs: tuple[PresetJob, ...]
 
     def build(
-        self, job_id: str, given: Mapping[str, Any], config: PipelineConfig, *, zone: str, now: datetime
+        self,
+        job_id: str,
+        given: Mapping[str, Any],
+        config: PipelineConfig,
+        *,
+        zone: str,
+        now: datetime,
+        calendar: tuple[str, ...] = (),
     ) -> list[Job]:
-        """The preset's jobs under `job_id`, the job options `given` and `config` over the preset's own.
+        """The preset's jobs under `job_id`, the job options `given` and `config` over the preset's own, in a file with `calendar`.
 
         Raises InvalidValue.
         """
@@ -103,6 +110,7 @@ class Preset:
                     now=now,
                     name=part.name.replace(JOB_ID, job_id),
                     base_policy=part.policy,
+                    calendar=calendar,
                 )
             )
         return jobs

@@ -60,7 +60,9 @@ def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
-    return ["every" if key == "seconds" else key for key in model.model_fields]
+    return [
+        "every" if key == "seconds" else key for key, field in model.model_fields.items() if not field.exclude
+    ]
 
 
 def _hint(kind: str, name: str) -> str:
@@ -68,4 +70,6 @@ def _hint(kind: str, name: str) -> str:
         return "write it as 2027-01-31T09:00:00+01:00, or without offset in the job's zone"
     if name in {"grace", "timeout", "retry_delay", "jitter", "every"}:
         return "durations are written 90s, 30m, 2h, 1d, 1h30m"
+    if name in {"not_during", "calendar"}:
+        return "see docs/time.md"
     return "see pipesched add-cron --help for what it may be"
