@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from pipesched.errors import CannotCreate, InputOutputError, NotPermitted
+from pipesched.settings import STATE_DIR, STATE_NAMES
 
 if TYPE_CHECKING:
     import threading
@@ -127,7 +128,8 @@ _IO_HINTS: Final = {
 def private_dir(folder: Path) -> Path:
     """Make `folder` (0700) if needed and refuse one that others could have planted.
 
-    Refused: a symbolic link or another user's folder (root included: files of root's would lock the owner out).
+    Refused: a symbolic link or another user's folder (root included: files of root's would lock the owner out), and a
+    folder that others use and that holds nothing of ours (/tmp, a site's root): closing it would lock them out.
     Raises NotPermitted, CannotCreate.
     """
     try:
@@ -137,7 +139,9 @@ def private_dir(folder: Path) -> Path:
         # By descriptor, so that what is swapped in after the check is not what is opened up.
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if stat.S_IMODE(os.fstat(fd).st_mode) != PRIVATE_DIR:
+            mode = stat.S_IMODE(os.fstat(fd).st_mode)
+            if mode != PRIVATE_DIR:
+                _check_not_in_use(folder, mode)
                 os.fchmod(fd, PRIVATE_DIR)
         finally:
             os.close(fd)
@@ -148,6 +152,18 @@ def private_dir(folder: Path) -> Path:
             f"cannot create the folder {folder}: {error.strerror}", hint="choose another with --state-dir"
         ) from error
     return folder
+
+
+def _check_not_in_use(folder: Path, mode: int) -> None:
+    """Refuse to close an open folder that serves another purpose. Raises NotPermitted."""
+    if stat.S_IMODE(folder.parent.stat().st_mode) == PRIVATE_DIR:
+        return  # inside a folder of ours
+    names = set(os.listdir(folder))  # noqa: PTH208  names alone are wanted
+    if mode & stat.S_ISVTX or (names and not names & STATE_NAMES):
+        raise NotPermitted(
+            f"{folder} is used for other things, and state is kept in a folder that only its owner can read",
+            hint=f"name a folder of its own with --state-dir, such as {folder / STATE_DIR}",
+        )
 
 
 def check_owner(folder: Path) -> None:

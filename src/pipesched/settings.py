@@ -29,6 +29,11 @@ STATE_DIR: Final = ".pipesched"
 OUTPUT_DIR: Final = "output"
 PRESETS_DIR: Final = "presets"
 DAEMON_LOCK: Final = "daemon.lock"
+LEDGER: Final = "ledger.sqlite3"
+LOGS_DIR: Final = "logs"
+INDEX_DIR: Final = "index"
+STATE_NAMES: Final = frozenset({DAEMON_LOCK, LEDGER, LOGS_DIR, INDEX_DIR})
+"""By any of these a state folder is known as one of ours."""
 
 HTTP_ADDRESS: Final = "127.0.0.1:8765"
 MAX_WORKERS: Final = 2
@@ -66,11 +71,11 @@ class Paths:
 
     @property
     def ledger(self) -> Path:
-        return self.state_dir / "ledger.sqlite3"
+        return self.state_dir / LEDGER
 
     @property
     def logs_dir(self) -> Path:
-        return self.state_dir / "logs"
+        return self.state_dir / LOGS_DIR
 
     @property
     def daemon_lock(self) -> Path:
@@ -79,7 +84,7 @@ class Paths:
     @property
     def index_dir(self) -> Path:
         """Manifests and the embedding cache."""
-        return self.state_dir / "index"
+        return self.state_dir / INDEX_DIR
 
     @property
     def notified_dir(self) -> Path:

@@ -37,6 +37,35 @@ def test_a_folder_that_stood_open_is_closed(tmp_path: Path) -> None:
     assert mode(private_dir(tmp_path / "state")) == 0o700
 
 
+def test_a_folder_that_serves_others_is_refused_and_stays_open(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    site = tmp_path / "site"
+    site.mkdir(mode=0o755)
+    (site / "index.html").write_text("for everybody")
+    with pytest.raises(NotPermitted, match="used for other things") as caught:
+        private_dir(site)
+    assert "--state-dir" in caught.value.hint
+    assert mode(site) == 0o755
+
+
+def test_a_shared_folder_such_as_tmp_is_refused_even_when_it_is_empty(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(NotPermitted, match="used for other things"):
+        private_dir(shared)
+    assert mode(shared) == 0o1777
+
+
+def test_a_state_folder_of_ours_that_was_opened_is_closed_again(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    state = private_dir(tmp_path / "state")
+    (state / "ledger.sqlite3").touch()
+    state.chmod(0o755)
+    assert mode(private_dir(state)) == 0o700
+
+
 def test_a_lock_file_made_under_umask_000_is_private(tmp_path: Path) -> None:
     lock = KernelLock(tmp_path / "x.lock")
     assert lock.try_acquire()
