@@ -177,7 +177,7 @@ def _ledger(
     app: App, request: Request, options: PipelineOptions, started: datetime, *, recorded: bool
 ) -> Iterator[Ledger | None]:
     """The ledger with a row for this run; None where a scheduler keeps the row, or nothing is recorded."""
-    if not recorded or (request.claimed and _kept_by_scheduler(app, request)):
+    if not recorded or kept_by_scheduler(app, request):
         yield None
         return
     from pipesched.runs import process
@@ -200,8 +200,10 @@ def _ledger(
         yield ledger
 
 
-def _kept_by_scheduler(app: App, request: Request) -> bool:
+def kept_by_scheduler(app: App, request: Request) -> bool:
     """Whether the ledger has the row already, as our daemon's does; another scheduler only chose the id."""
+    if not request.claimed:
+        return False
     from pipesched.runs.ledger import Ledger
 
     with Ledger.open(app.paths.ledger, create=False) as ledger:

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 
 def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineOptions:
     """The options for `job_id`, or for no job. Raises NotFound, DataError (a damaged job file), InvalidValue."""
+    return job_and_options(app, job_id, flags)[1]
+
+
+def job_and_options(app: App, job_id: str | None, flags: PipelineFlags) -> tuple[Job | None, PipelineOptions]:
+    """As `run_options`, with the job itself."""
     from pipesched.jobs.store import JobStore
     from pipesched.options import PipelineConfig, resolve
 
     given = flags.config()
     job_file = JobStore(app.paths.job_file).load(schedules=False)
-    job = job_file.job(job_id).config if job_id is not None else PipelineConfig()
-    return resolve(
+    job = job_file.job(job_id) if job_id is not None else None
+    return job, resolve(
         flags=given,
-        job=job,
+        job=PipelineConfig() if job is None else job.config,
         environment=app.environment,
         defaults=job_file.defaults.config,
         home=app.paths.home,

@@ -11,7 +11,8 @@ from pipesched.cli.options import PipelineFlags
 from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from pipesched.cli.execution import Executed
+    from pipesched.cli.execution import Executed, Request
+    from pipesched.jobs.model import Job
     from pipesched.options import PipelineOptions
 
 Wait = Annotated[
@@ -46,9 +47,9 @@ def run(
     Example: pipesched run --data-dir content/posts --blog-base-url https://blog.example
     """
     from pipesched.cli.execution import Request, execute, parse_scheduled_for
-    from pipesched.cli.resolution import run_options
+    from pipesched.cli.resolution import job_and_options
 
-    options = run_options(app, job_id, pipeline)
+    job, options = job_and_options(app, job_id, pipeline)
     request = Request(
         run_id=_checked_run_id(run_id) if run_id else _new_run_id(app, job_id),
         job_id=job_id,
@@ -56,7 +57,7 @@ def run(
         claimed=run_id is not None,
         attempt=attempt,
     )
-    _run(app, request, options, wait, execute)
+    _run(app, request, options, wait, execute, job)
 
 
 def rebuild(
@@ -73,16 +74,19 @@ def rebuild(
     Example: pipesched rebuild --job nightly
     """
     from pipesched.cli.execution import Request, execute
-    from pipesched.cli.resolution import run_options
+    from pipesched.cli.resolution import job_and_options
 
-    options = run_options(app, job, pipeline)
+    found, options = job_and_options(app, job, pipeline)
     request = Request(
         run_id=_new_run_id(app, job), job_id=job, scheduled_for=None, claimed=False, rebuild=True
     )
-    _run(app, request, options, wait, execute)
+    _run(app, request, options, wait, execute, found)
 
 
-def _run(app: App, request: Any, options: PipelineOptions, wait: str | None, execute: Any) -> None:
+def _run(
+    app: App, request: Request, options: PipelineOptions, wait: str | None, execute: Any, job: Job | None
+) -> None:
+    from pipesched.cli.execution import kept_by_scheduler
     from pipesched.cli.progress import progress_for
 
     if options.ci_mode:
@@ -94,7 +98,17 @@ def _run(app: App, request: Any, options: PipelineOptions, wait: str | None, exe
         from pipesched.schedule.timetext import parse_duration
 
         wait_seconds = float(parse_duration(wait))
-    done = execute(app, request, options, wait_seconds=wait_seconds, progress=progress_for(app, options))
+    progress = progress_for(app, options)
+    if job is None or not (job.policy.ping or job.policy.notify) or kept_by_scheduler(app, request):
+        done = execute(
+            app, request, options, wait_seconds=wait_seconds, progress=progress
+        )  # the daemon tells
+    else:
+        from pipesched.cli.telling import Telling
+
+        with Telling(app, job, request, options) as telling:
+            done = execute(app, request, options, wait_seconds=wait_seconds, progress=progress)
+            telling.ended(done)
     if app.json:
         error = {"error": done.error.as_dict()} if done.error else {}
         app.out.document({"schema_version": SCHEMA_VERSION, **done.report.as_json(), **error})

@@ -113,13 +113,24 @@ class Notifications:
                 return
             self._rounds.go()
             self._trouble = ""
-        except PipeschedError as error:
-            if error.message != self._trouble:
-                log.warning("notifications have to wait: %s", error.message)
-            self._trouble = error.message
         except Exception as error:  # noqa: BLE001  a thread that dies would be silent for ever
-            # Without its traceback, whose values may be secrets.
-            name = type(error).__name__
-            if name != self._trouble:
-                log.error("notifications have to wait: %s", name)  # noqa: TRY400  see above
-            self._trouble = name
+            said = _without_secrets(error)
+            if said != self._trouble:
+                log.warning("notifications have to wait: %s", said)
+            self._trouble = said
+
+
+def notify_once(source: Source, environ: Mapping[str, str], job_id: str) -> None:
+    """Tell what there is to tell of one job, after a run that no daemon watched. Nothing it does fails the run."""
+    if not is_installed():
+        log.warning("notifications cannot be sent: %s; %s", NOT_INSTALLED, INSTALL)
+        return
+    try:
+        Rounds(source, Courier(environ), ToldFiles(source.paths.notified_dir)).go(only=job_id)
+    except Exception as error:  # noqa: BLE001  as above
+        log.warning("notifications could not be sent: %s", _without_secrets(error))
+
+
+def _without_secrets(error: Exception) -> str:
+    """Our own errors name no target; another's text, or its traceback, might."""
+    return error.message if isinstance(error, PipeschedError) else type(error).__name__

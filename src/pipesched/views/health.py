@@ -108,6 +108,7 @@ class HealthFacts:
 
     `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: single jobs in it that cannot.
     `enabled`: jobs that are neither paused nor done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
+    `notifying`: how many of the enabled jobs have somebody to tell; `can_notify`: what sends it is installed.
     """
 
     now: datetime
@@ -120,6 +121,8 @@ class HealthFacts:
     paused: int = 0
     disks: tuple[DiskFacts, ...] = ()
     no_scheduler: bool = False
+    notifying: int = 0
+    can_notify: bool = True
 
 
 def health(facts: HealthFacts) -> Health:
@@ -129,6 +132,8 @@ def health(facts: HealthFacts) -> Health:
         checks["loop"] = check_loop(facts.scheduler, facts.now)
     if facts.disks:
         checks["disk"] = check_disk(facts.disks)
+    if facts.notifying:
+        checks["notifications"] = check_notifications(facts)
     if facts.job_file_error is None or facts.enabled:
         checks.update(check_jobs(facts))
     return Health(checks)
@@ -204,6 +209,16 @@ def check_disk(disks: Sequence[DiskFacts]) -> Check:
         else:
             found.append(Check("pass", room))
     return max(found, key=lambda check: _RANK[check.status])
+
+
+def check_notifications(facts: HealthFacts) -> Check:
+    if facts.can_notify:
+        return Check("pass", f"{_jobs(facts.notifying)} with somebody to tell")
+    return Check(
+        "warn",
+        f"nobody is told of {_jobs(facts.notifying)}: Apprise is not installed",
+        "pip install 'pipesched[notify]', then restart the daemon",
+    )
 
 
 def check_jobs(facts: HealthFacts) -> dict[str, Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,8 @@ def health_facts(
         paused=sum(not view.job.enabled for view in snapshot.jobs.values()),
         disks=tuple(disk_facts(snapshot.paths)),
         no_scheduler=no_scheduler,
+        notifying=sum(bool(view.job.policy.notify) for view in enabled),
+        can_notify=find_spec("apprise") is not None,
     )
 
 
