@@ -78,7 +78,16 @@ def test_search_keeps_to_its_conditions(blog: Path) -> None:
 @pytest.mark.slow
 def test_a_run_without_change_imports_neither_the_store_nor_a_model(blog: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "pipesched", "run", "--blog-base-url", "https://blog.example"],
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-m",
+            "pipesched",
+            "run",
+            "--blog-base-url",
+            "https://blog.example",
+        ],
         cwd=blog,
         env=clean_environment(),
         capture_output=True,
@@ -87,7 +96,16 @@ def test_a_run_without_change_imports_neither_the_store_nor_a_model(blog: Path) 
     )
     assert "nothing changed" in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
-    heavy = {"chromadb", "onnxruntime", "tokenizers", "ollama", "numpy", "rich", "semantic_text_splitter", "httpx"}
+    heavy = {
+        "chromadb",
+        "onnxruntime",
+        "tokenizers",
+        "ollama",
+        "numpy",
+        "rich",
+        "semantic_text_splitter",
+        "httpx",
+    }
     assert "pipesched.pipeline.run" in imported
     assert not imported & heavy
 
@@ -156,7 +174,9 @@ def test_a_thousand_posts_without_change_take_under_a_second(tmp_path: Path) -> 
     best = 10.0
     for _ in range(4):
         begun = time.monotonic()
-        done = pipesched(arguments[0], "--json", *arguments[1:7], cwd=tmp_path, env={"PIPESCHED_STATE_DIR": str(tmp_path)})
+        done = pipesched(
+            arguments[0], "--json", *arguments[1:7], cwd=tmp_path, env={"PIPESCHED_STATE_DIR": str(tmp_path)}
+        )
         best = min(best, time.monotonic() - begun)
         assert done.code == 0, done.err
         assert done.json["stats"]["unchanged_documents"] == 1000
@@ -178,7 +198,7 @@ def packaged(index) -> None:
 @pytest.mark.slow
 def test_reports_of_a_run_are_one_json_document(blog: Path) -> None:
     report = run(blog)
-    written = sorted((blog / "output").glob("report-*.json"))[-1]
+    written = max((blog / "output").glob("report-*.json"))
     on_disk = json.loads(written.read_text())
     assert on_disk["run_id"] == report["run_id"]
     assert on_disk["stats"] == report["stats"]

@@ -175,10 +175,13 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _ours(path, error) from error
+        ours = _ours(path, error)
+        if ours is None:
+            raise  # a bug of ours, and loud: the file is not to blame
+        raise ours from error
 
 
-def _ours(path: Path, error: sqlite3.Error) -> PipeschedError:
+def _ours(path: Path, error: sqlite3.Error) -> PipeschedError | None:
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Busy(f"{path} is being written by another process", hint="try again in a moment")
@@ -188,8 +191,9 @@ def _ours(path: Path, error: sqlite3.Error) -> PipeschedError:
         return NotPermitted(
             f"cannot open {path}: {error}", hint=f"check who owns it: ls -ld {path.parent} {path}"
         )
-    # Corrupt pages, no database at all, or a schema that lacks what we made.
-    return Damaged(path, error)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or "no such table" in str(error):
+        return Damaged(path, error)
+    return None
 
 
 def set_aside(path: Path) -> Path:

@@ -138,6 +138,7 @@ class Run:
         self.failed: list[tuple[Failure, int]] = []
         """While a new generation is built: failures, counted when it is whole."""
         self._clock = time.monotonic()
+        """What took since then is charged to the next name given to `_time`; writing runs beside embedding."""
 
     def outcome(self) -> Outcome:
         """Do it; a run that was asked to stop ends here, between two batches."""
@@ -373,10 +374,11 @@ class Run:
         session.progress.phase("indexing")
         with Writer() as writer:
             for batch in read_batches(plan.readings, reader, self.manifest, generation.number, recorded):
+                self._time("read")
                 self.put(batch, generation, vectors, writer, count=count)
             for batch in removal_batches(plan.removals, self.manifest, generation.number):
                 self.put(batch, generation, vectors, writer, count=count)
-        self._time("index")
+        self._time("write")
 
     def put(
         self, batch: Batch, generation: Generation, vectors: Vectors, writer: Writer, *, count: bool
@@ -385,6 +387,7 @@ class Run:
         session = self.session
         session.check_stop()
         work = embed(batch, vectors, self.tally)
+        self._time("embed")
         store = session.store if touches_store(work.items) else None
 
         def write() -> None:
@@ -409,7 +412,8 @@ class Run:
                 len(batch.items) + len(batch.failures), sum(item.chunks for item in work.items)
             )
 
-        writer.put(write, done)
+        writer.put(write, done)  # waits for the batch before
+        self._time("write")
 
     # the end
 

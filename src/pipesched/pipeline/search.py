@@ -135,7 +135,9 @@ def search(
             embedder.close()
         hits: dict[str, Hit] = {}
         for condition in _combinations(where):
-            for hit in store.query(info.name, vector, limit=min(limit, info.count), where=condition):
+            for hit in store.query(
+                info.name, vector, limit=limit if info.count < 0 else min(limit, info.count), where=condition
+            ):
                 hits[hit.record.id] = hit
     finally:
         store.close()

@@ -13,8 +13,8 @@ from pipesched.pipeline.model import Embedder, EmbeddingFailure, ModelSpec
 if TYPE_CHECKING:
     from pipesched.pipeline.model import Vector
 
-EMBED_AT_ONCE = 256
-"""Texts between two commits of the cache: what a crash can cost."""
+EMBED_AT_ONCE = 128
+"""Texts between two commits of the cache: what a crash can cost, and how long a stop may have to wait."""
 
 
 @dataclass

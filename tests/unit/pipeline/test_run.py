@@ -520,7 +520,12 @@ def test_a_run_that_is_asked_to_stop_ends_between_batches_and_the_next_goes_on(t
     for number in range(450):
         index.write(f"{number:03}.md", f"Post number {number}.")
     stop = threading.Event()
-    index.model.on_embed = stop.set
+
+    def ask() -> None:
+        if sum(index.model.texts.values()) > 250:
+            stop.set()
+
+    index.model.on_embed = ask
     out = index.run(stop=stop)
     assert out.status == "interrupted"
     done = len(index.rows())
