@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pipesched.settings import SCHEMA_VERSION
 
 RunStatus = Literal["succeeded", "partial", "failed", "interrupted", "timeout"]
 RunMode = Literal["incremental", "full", "rebuild"]
-CHUNKS: Final = "chunks"
-"""Beside the documents by outcome that the ledger keeps of a sync: how many chunks the collection held after it."""
 Change = Literal["new", "modified", "renamed", "deleted", "skipped", "failed"]
 
 

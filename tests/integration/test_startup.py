@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from support.command import clean_environment, pipesched
+from support.command import PIPESCHED, clean_environment, pipesched
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"chromadb", "onnxruntime", "ollama", "tokenizers", "apprise", "grpc", "opentelemetry", "kubernetes"}
@@ -66,6 +66,25 @@ def test_what_needs_no_vectors_imports_neither_store_nor_models(project: Path, a
     assert not names & HEAVY
     if arguments[0] != "run":
         assert "numpy" not in names
+
+
+def test_pydantic_does_not_ask_every_installed_package_whether_it_is_a_plugin(project: Path) -> None:
+    env = clean_environment({"PYTHONPROFILEIMPORTTIME": "1"})
+    done = subprocess.run(
+        [PIPESCHED, "list"], cwd=project, env=env, capture_output=True, text=True, check=True
+    )
+    assert "pipesched.jobs.model" in done.stderr
+    assert "importlib.metadata" not in done.stderr
+
+
+def test_whatever_else_is_asked_of_pydantics_loader_comes_from_the_real_one() -> None:
+    code = (
+        "from pipesched.cli import plugins; plugins.look_for_none();"
+        "from pydantic.plugin._loader import PYDANTIC_ENTRY_POINT_GROUP, get_plugins;"
+        "print(get_plugins(), PYDANTIC_ENTRY_POINT_GROUP)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "() pydantic\n"
 
 
 def test_a_pipe_needs_no_rich(project: Path) -> None:

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipesched.errors import InputOutputError, NotPermitted, PipeschedError, exit_status
-from pipesched.report import CHUNKS, ItemError, Outcome, RunReport
+from pipesched.report import ItemError, Outcome, RunReport
+from pipesched.runs.model import CHUNKS
 
 if TYPE_CHECKING:
     from pipesched.cli.app import App

@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from pipesched import __version__
+from pipesched.cli import plugins
 from pipesched.cli.app import App
 from pipesched.cli.commands import LazyGroup
 from pipesched.cli.output import Output
@@ -189,9 +190,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # LANG=C must not turn a title into a traceback
-    os.environ.setdefault(
-        "PYDANTIC_DISABLE_PLUGINS", "__all__"
-    )  # looking for them reads every package's metadata
+    plugins.look_for_none()
     out = Output(json="--json" in sys.argv)
     sys.excepthook = _bug(out)
     try:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pipesched.daemon.launch import Exit
 from pipesched.daemon.processes import signal_name
-from pipesched.report import CHUNKS
+from pipesched.runs.model import CHUNKS
 from pipesched.runs.process import GONE
 
 Status = Literal["succeeded", "partial", "failed", "timeout", "interrupted", "lost"]

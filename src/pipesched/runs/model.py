@@ -36,6 +36,8 @@ STATES: Final[tuple[RunState, ...]] = (
 ACTIVE: Final[frozenset[RunState]] = frozenset({"queued", "running"})
 EXECUTED: Final[frozenset[RunState]] = frozenset({"succeeded", "partial"})
 """A sync for freshness and for dependants."""
+CHUNKS: Final = "chunks"
+"""Beside the documents by outcome that the ledger keeps of a sync: how many chunks the collection held after it."""
 FAILED: Final[frozenset[RunState]] = frozenset({"failed", "timeout", "lost"})
 """A failure for retries, auto-pause and health; `interrupted` is nobody's fault."""
 ENDS: Final[frozenset[RunState]] = FAILED | {"interrupted"}

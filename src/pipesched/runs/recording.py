@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pipesched.errors import NotFound
-from pipesched.report import CHUNKS
-from pipesched.runs.model import EXECUTED, FAILED, RunState
+from pipesched.runs.model import CHUNKS, EXECUTED, FAILED, RunState
 from pipesched.runs.reading import Created
 from pipesched.runs.rows import RECENT, micros
 

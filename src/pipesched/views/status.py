@@ -6,7 +6,7 @@ import heapq
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pipesched.report import CHUNKS
+from pipesched.runs.model import CHUNKS
 from pipesched.settings import NEXT_COUNT
 
 if TYPE_CHECKING:
