@@ -48,7 +48,7 @@ def daemon(
     Example: pipesched daemon --http 127.0.0.1:8765 --max-workers 2
     """
     from pipesched.cli.logs import at_least_info
-    from pipesched.daemon.launch import pipesched_command
+    from pipesched.daemon.launch import base_command, pipesched_command
     from pipesched.daemon.loglines import PatientLogging
     from pipesched.daemon.service import Options, serve
     from pipesched.schedule.timetext import parse_duration
@@ -81,6 +81,7 @@ def daemon(
             command=pipesched_command(app.paths, log_level=app.log_level, log_format=app.log_format),
             endpoint=None if no_http else endpoint,
             observer=observer,
+            prune=[*base_command(app.paths, log_level=app.log_level, log_format=app.log_format), "prune"],
         )
     if lines.stuck:
         os._exit(status)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,25 @@ def job_and_options(app: App, job_id: str | None, flags: PipelineFlags) -> tuple
         home=app.paths.home,
         cwd=app.cwd,
     )
+
+
+def options_of_all(app: App, flags: PipelineFlags) -> Iterator[PipelineOptions]:
+    """The options of each job, and of no job; jobs whose options do not fit together are left out. Raises as `run_options`."""
+    from pipesched.errors import InvalidValue
+    from pipesched.jobs.store import JobStore
+    from pipesched.options import PipelineConfig, resolve
+
+    job_file = JobStore(app.paths.job_file).load(schedules=False)
+    for config in [PipelineConfig(), *(job.config for job in job_file.jobs.values())]:
+        with suppress(InvalidValue):
+            yield resolve(
+                flags=flags.config(),
+                job=config,
+                environment=app.environment,
+                defaults=job_file.defaults.config,
+                home=app.paths.home,
+                cwd=app.cwd,
+            )
 
 
 def job_file_config(app: App, flags: PipelineFlags) -> PipelineConfig:

@@ -85,8 +85,8 @@ class Spawner(Protocol):
 Command = Callable[[Launch], Sequence[str]]
 
 
-def pipesched_command(paths: Paths, *, log_level: str | None = None, log_format: str = "text") -> Command:
-    """The command line of a run, as cron, systemd or a person would give it."""
+def base_command(paths: Paths, *, log_level: str | None = None, log_format: str = "text") -> list[str]:
+    """This pipesched on these files, up to the command."""
     # -P: the current folder is not searched for modules, whatever lies there.
     base = [sys.executable, "-P", "-m", "pipesched"]
     base += [
@@ -101,6 +101,12 @@ def pipesched_command(paths: Paths, *, log_level: str | None = None, log_format:
         base += ["--log-level", log_level]
     if log_format != "text":
         base += ["--log-format", log_format]
+    return base
+
+
+def pipesched_command(paths: Paths, *, log_level: str | None = None, log_format: str = "text") -> Command:
+    """The command line of a run, as cron, systemd or a person would give it."""
+    base = base_command(paths, log_level=log_level, log_format=log_format)
 
     def command(launch: Launch) -> list[str]:
         return [
@@ -113,10 +119,13 @@ def pipesched_command(paths: Paths, *, log_level: str | None = None, log_format:
     return command
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key not in NOT_FOR_CHILDREN}
+
+
 def child_environment(environ: Mapping[str, str], launch: Launch) -> dict[str, str]:
     """The daemon's environment without what speaks to its service manager or is secret, and with who the run is."""
-    kept = {key: value for key, value in environ.items() if key not in NOT_FOR_CHILDREN}
-    return kept | {
+    return without_secrets(environ) | {
         ENV_JOB_ID: launch.job_id,
         ENV_RUN_ID: launch.run_id,
         ENV_SCHEDULED_FOR: launch.scheduled_for.isoformat(),

@@ -12,6 +12,7 @@ from typing import Final
 from pipesched.daemon.capture import Capture
 from pipesched.daemon.children import Children
 from pipesched.daemon.clock import Clock, JumpDetector
+from pipesched.daemon.housekeeping import Housekeeper
 from pipesched.daemon.jobwatch import JobWatch
 from pipesched.daemon.scheduler import Scheduler
 from pipesched.daemon.signals import STOPPING, Signals
@@ -29,6 +30,7 @@ ABANDON_SECONDS: Final = 20.0
 """From the last TERM to giving up on processes that wait for a dead disk; the next daemon finds them."""
 BY_HAND_SECONDS: Final = 60.0
 """How often it is checked whether runs by hand are still alive."""
+PRUNE_LOOK_SECONDS: Final = 5.0
 
 
 class Loop:
@@ -52,6 +54,7 @@ class Loop:
         once: bool,
         beat: Callable[[], None],
         check_manual_runs: Callable[[], None],
+        housekeeper: Housekeeper | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._children = children
@@ -65,6 +68,7 @@ class Loop:
         self._once = once
         self._beat = beat
         self._check_manual_runs = check_manual_runs
+        self._housekeeper = housekeeper
         self._jumps = JumpDetector(clock.now(), clock.monotonic())
         self._due: dict[str, float] = {}
         self._drain_until: float | None = None
@@ -78,6 +82,8 @@ class Loop:
             self._keep_house()
             pause = self._scheduler.step()
             if self._is_over():
+                if self._housekeeper is not None:
+                    self._housekeeper.stop()
                 self._scheduler.recorder.flush_now()
                 return self._exit_status()
             self._wait(pause)
@@ -120,6 +126,8 @@ class Loop:
             self._beat()
         if self._is_time("by hand", BY_HAND_SECONDS):
             self._check_manual_runs()
+        if self._housekeeper is not None and self._is_time("prune", PRUNE_LOOK_SECONDS):
+            self._housekeeper.look()
         if not self._is_time("tick", TICK_SECONDS):
             return
         if self._scheduler.launching and not self._once and self._watch.poll():

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,6 +15,7 @@ from pipesched import __version__
 from pipesched.daemon.cancellation import Cancellations
 from pipesched.daemon.children import KILL_GRACE_SECONDS, PIPE_GRACE_SECONDS, Children
 from pipesched.daemon.clock import Clock, SystemClock
+from pipesched.daemon.housekeeping import Housekeeper
 from pipesched.daemon.jobwatch import JobWatch
 from pipesched.daemon.launch import Command, pipesched_command
 from pipesched.daemon.loop import Loop
@@ -71,6 +72,7 @@ def serve(
     command: Command | None = None,
     endpoint: Callable[[DaemonSource], Endpoint] | None = None,
     observer: Callable[[DaemonSource], Observer] | None = None,
+    prune: Sequence[str] | None = None,
     clock: Clock | None = None,
     kill_grace: float = KILL_GRACE_SECONDS,
     pipe_grace: float = PIPE_GRACE_SECONDS,
@@ -78,7 +80,8 @@ def serve(
     """Run the daemon in the foreground of the main thread; its exit status is returned.
 
     `command`: what a run is started as; the pipesched command line by default. `endpoint` makes what serves the daemon's
-    status; left out where it runs once. `observer` makes what is told of runs. Raises ConfigurationError (no job file), Busy
+    status; left out where it runs once. `observer` makes what is told of runs. `prune`: the command line
+    that is started daily. Raises ConfigurationError (no job file), Busy
     (another daemon, or the port is taken), DataError, InputOutputError, NotPermitted, InvalidValue.
     """
     from pipesched.jobs.store import JobStore
@@ -156,6 +159,9 @@ def serve(
             once=options.once,
             beat=lambda: beat(paths),
             check_manual_runs=lambda: _check_manual_runs(ledger, clock),
+            housekeeper=Housekeeper(prune, paths.pruned, clock=clock, environ=environ)
+            if prune is not None and not options.once
+            else None,
         )
         status = loop.run()
         log.info("stopped")

@@ -36,6 +36,12 @@ MIGRATIONS: Final = (
         UNIQUE (model, text_hash)
     )
     """,
+    """
+    CREATE TABLE unreferenced (
+        number INTEGER PRIMARY KEY,
+        since INTEGER NOT NULL
+    )
+    """,
 )
 
 _PAGE = 500

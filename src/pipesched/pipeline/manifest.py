@@ -128,6 +128,17 @@ class Manifest:
     def put_probe(self, probe: Probe | None) -> None:
         self.put("probe", probe and {"uuid": probe.uuid, "count": probe.count, "writes": probe.writes})
 
+    def put_place(self, storage_path: str, collection: str) -> None:
+        """Which collection this manifest is of: its file's name has only a hash of it."""
+        place = [storage_path if is_server(storage_path) else os.path.realpath(storage_path), collection]
+        if self.get("place") != place:
+            self.put("place", place)
+
+    def place(self) -> tuple[str, str] | None:
+        """The store's resolved path or URL, and the collection; None in a manifest that no run has written to since it is noted."""
+        found = self.get("place")
+        return (str(found[0]), str(found[1])) if found else None
+
     # generations
 
     def generations(self, state: GenerationState | None = None) -> list[Generation]:

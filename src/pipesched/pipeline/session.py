@@ -67,6 +67,7 @@ class Session:
         """For a run that writes: opens manifest and cache, and makes them if needed."""
         manifest = Manifest.open(manifest_path(index_dir, options.storage_path, options.collection_name))
         try:
+            manifest.put_place(options.storage_path, options.collection_name)
             cache = EmbeddingCache.open(index_dir)
         except BaseException:
             manifest.close()

@@ -248,6 +248,10 @@ class Ledger(Connection):
         """Ended rows older than `before`, oldest first, that no job's summary shows: what retention may delete."""
         return self._read(lambda db: reading.expired(db, before, limit))
 
+    def surplus(self, keep: int) -> list[Run]:
+        """Ended rows beyond the newest `keep` of their job, oldest first, that no summary shows: retention may delete them too."""
+        return self._read(lambda db: reading.surplus(db, keep))
+
     def forget(self, run_ids: Iterable[str]) -> None:
         """Delete these ended rows (after their logs and reports); every count stays."""
         with self._write() as db:

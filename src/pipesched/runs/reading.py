@@ -277,3 +277,24 @@ def expired(db: sqlite3.Connection, before: datetime, limit: int) -> list[Run]:
         found.extend(run_of(row) for row in rows)
     found.sort(key=lambda run: run.until or run.started_at or run.queued_at or before)
     return found[:limit]
+
+
+def surplus(db: sqlite3.Connection, keep: int) -> list[Run]:
+    """Of each job with more ended rows than `keep`, those beyond the newest; oldest first. What a summary points at stays."""
+    jobs = [
+        row[0]
+        for row in db.execute(
+            "SELECT job_id FROM runs GROUP BY job_id HAVING count(*) > ?", (keep,)
+        ).fetchall()
+    ]
+    ended = ", ".join("?" * len(ENDED))
+    found: list[Run] = []
+    for job_id in jobs:
+        rows = db.execute(
+            f"SELECT {RUN_COLUMNS}, seq IN (SELECT last_run FROM jobs UNION SELECT last_sync FROM jobs"
+            f" UNION SELECT slot_row FROM jobs) FROM runs WHERE job_id = ? AND status IN ({ended})"
+            " ORDER BY at DESC, seq DESC LIMIT -1 OFFSET ?",
+            (job_id, *ENDED, keep),
+        ).fetchall()
+        found.extend(run_of(tuple(row)[:-1]) for row in reversed(rows) if not row[-1])
+    return found
