@@ -98,7 +98,7 @@ def edit(
     touches_index = pipeline.given() or any(name in PIPELINE_OPTIONS for name in names)
     changed = store.edit(job_id, apply, check=sharing_check(app) if touches_index else None)
     if changed.since != before[0].since:
-        _record_gap(app, before, now, resumed=changed.enabled and not before[0].enabled)
+        record_gap(app, before, now, resumed=changed.enabled and not before[0].enabled)
     row = documents(app, job_file.with_jobs([changed]), [changed])[0]
     if app.json:
         app.out.document({"job": row})
@@ -171,11 +171,11 @@ def resume(app: App, job_ids: JobIds) -> None:
         return resumed_job(job, now)
 
     changed = JobStore(app.paths.job_file).edit_all(job_ids, apply)
-    _record_gap(app, paused, now, resumed=True)
+    record_gap(app, paused, now, resumed=True)
     _tell(app, changed, "resumed")
 
 
-def _record_gap(app: App, before: Sequence[Job], now: datetime, *, resumed: bool) -> None:
+def record_gap(app: App, before: Sequence[Job], now: datetime, *, resumed: bool) -> None:
     """The slots up to `now` of jobs that count anew from there, as far as no daemon has recorded them.
 
     `resumed`: they were paused, and their failures are forgotten.

@@ -38,6 +38,8 @@ COMMANDS: Final = {
         Entry("presets", "listing:presets", "List the presets, or show one.", JOBS),
         Entry("next", "times:next_fires", "Show when jobs will run.", JOBS),
         Entry("explain", "times:explain", "Say a cron expression in words.", JOBS),
+        Entry("export", "transfer:export", "Write the jobs for pipesched, cron, systemd, Kubernetes.", JOBS),
+        Entry("import", "transfer:import_jobs", "Add the jobs of a file, or of another scheduler.", JOBS),
         Entry("run", "run:run", "Run the pipeline once, now.", RUNS),
         Entry("history", "history:history", "Show past runs, newest first.", RUNS),
         Entry("logs", "history:logs", "Show a run's output.", RUNS),
@@ -47,6 +49,11 @@ COMMANDS: Final = {
         Entry("daemon", "daemon:daemon", "Run the scheduler in the foreground.", SCHEDULER),
         Entry("status", "status:status", "Show the scheduler and its jobs at a glance.", SCHEDULER),
         Entry("health", "status:health", "Say whether all is well; exit 1 when not.", SCHEDULER),
+        Entry("doctor", "doctor:doctor", "Check this machine, and say what to do.", SCHEDULER),
+        Entry(
+            "notify-test", "notifications:notify_test", "Send a test message to a job's targets.", SCHEDULER
+        ),
+        Entry("prune", "prune:prune", "Delete what is older than anybody needs.", SCHEDULER),
         Entry("search", "search:search", "Find the nearest chunks to a question.", INDEX),
         Entry("verify", "verify:verify", "Compare sources, manifest and collection.", INDEX),
         Entry("rebuild", "run:rebuild", "Build the index anew beside the live one, and swap it in.", INDEX),

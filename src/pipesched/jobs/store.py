@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,15 +98,37 @@ class JobStore:
             taken = _taken_ids(change.before)
             for job in jobs:
                 if job.id in taken:
-                    raise JobExists(
-                        f"there is a job {job.id!r} already",
-                        hint=f"change it: pipesched edit {job.id}; or choose another id",
-                    )
+                    raise _exists(job.id)
                 taken.add(job.id)
             added = [job.model_copy(update={"created_at": now}).rescheduled(now) for job in jobs]
             after = _checked(change.before, added, check)
             change.insert(added)
         return after
+
+    def merge(
+        self,
+        jobs: Sequence[Job],
+        *,
+        replacing: Collection[str] = (),
+        defaults: Defaults | None = None,
+        check: Check | None = None,
+    ) -> Path | None:
+        """Put `jobs` into the file as they are, all or none: over those whose ids are in `replacing`, else as new ones.
+
+        Where some are replaced, the old file is kept as NAME.bak, whose path is returned. Raises what `add` does.
+        """
+        with self._change(create=True) as change:
+            taken = _taken_ids(change.before)
+            for job in jobs:
+                if job.id in taken and job.id not in replacing:
+                    raise _exists(job.id)
+            _checked(change.before, jobs, check)
+            over = [job for job in jobs if job.id in taken]
+            change.put_all(over)
+            change.insert([job for job in jobs if job.id not in taken])
+            if defaults is not None:
+                change.set_defaults(defaults)
+            return self._backup(self._real()) if over else None
 
     def replace(self, job: Job, *, check: Check | None = None) -> Job:
         """Write `job` over the one of its id. Raises NotFound and what `add` raises."""
@@ -223,6 +245,12 @@ class JobStore:
             raise os_error("read", real, error) from error
         write_atomic(backup, data, mode=mode)
         return backup
+
+
+def _exists(job_id: str) -> JobExists:
+    return JobExists(
+        f"there is a job {job_id!r} already", hint=f"change it: pipesched edit {job_id}; or choose another id"
+    )
 
 
 def _checked(before: JobFile, changed: Sequence[Job], check: Check | None) -> JobFile:

@@ -13,7 +13,7 @@ from tinydb.table import Document
 from pipesched.files import write_atomic
 from pipesched.jobs import documents, encoding
 from pipesched.jobs.encoding import Tables
-from pipesched.jobs.model import Job, JobFile
+from pipesched.jobs.model import Defaults, Job, JobFile
 
 if TYPE_CHECKING:
     from tinydb.table import Table
@@ -78,6 +78,24 @@ class Change:
         self._jobs.update(
             overwrite, doc_ids=[found.doc_id]
         )  # only the first, should a person have doubled the id
+
+    def put_all(self, jobs: Iterable[Job]) -> None:
+        """Write each of `jobs` over the document of its id, in one pass: there may be thousands of either."""
+        waiting = {job.id: job for job in jobs}
+
+        def overwrite(document: MutableMapping[Any, Any]) -> None:
+            job = waiting.pop(document["id"], None)
+            if job is not None:  # only the first, should a person have doubled the id
+                document.clear()
+                document.update(documents.write_job(job))
+
+        known = frozenset(waiting)
+        self._jobs.update(overwrite, where("id").test(lambda value: isinstance(value, str) and value in known))
+
+    def set_defaults(self, defaults: Defaults) -> None:
+        table = self._database.table("defaults")
+        table.truncate()
+        table.insert(documents.write_defaults(defaults)["defaults"]["1"])
 
     def delete(self, job_ids: Iterable[str]) -> None:
         gone = set(job_ids)

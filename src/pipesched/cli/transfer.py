@@ -1,0 +1,382 @@
+"""`export`, `import`: the jobs to a file and back, and to and from other schedulers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pipesched.cli.app import App
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from pipesched.errors import PipeschedError
+    from pipesched.jobs.formats.model import Export, Reading, Refused
+    from pipesched.jobs.formats.place import Place
+    from pipesched.jobs.formats.plan import ImportPlan
+    from pipesched.jobs.model import JobFile
+
+FORMATS: Final = ("json", "crontab", "systemd", "kubernetes")
+STREAM: Final = "-"
+_NAMED: Final = 10
+
+SkipInvalid = Annotated[
+    bool, typer.Option("--skip-invalid", help="Leave out, by name, jobs that cannot come along.")
+]
+
+
+def export(
+    app: App,
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE]", help="Where to; for systemd a folder [stdout].", show_default=False),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", metavar="json|crontab|systemd|kubernetes", help="For whom.")
+    ] = "json",
+    skip_invalid: SkipInvalid = False,
+) -> None:
+    """Write all jobs: as JSON that import reads back, or for a scheduler that is to run them instead of the daemon.
+
+    In FILE (mode 0600) notify and ping are written out, on stdout they are masked. What another scheduler cannot say is
+    named on stderr; a job whose schedule it cannot say is refused, exit 2, and nothing is written without --skip-invalid.
+
+    Example: pipesched export units --format systemd
+    """
+    from pipesched.errors import ConfigurationError, InvalidValue, UsageError
+    from pipesched.jobs.store import JobStore
+
+    if format not in FORMATS:
+        raise InvalidValue(
+            f"--format: there is no format {format!r:.40}", hint=f"the formats are {', '.join(FORMATS)}"
+        )
+    target = None if file in {None, STREAM} else app.cwd / str(file)
+    if target is not None and _same(target, app.paths.job_file):
+        raise UsageError(f"{file} is the job file itself", hint="name another file")
+    job_file = JobStore(app.paths.job_file).load()
+    if target is not None and not job_file.exists:
+        raise ConfigurationError(
+            f"there is no job file {app.paths.job_file}, so that there is nothing to write to {file}",
+            hint="name it with --file, or make one: pipesched init",
+        )
+    now = app.now().replace(microsecond=0)
+    made = _export(app, job_file, format, now, secrets=target is not None)
+    if made.refused and not skip_invalid:
+        raise _refusal(made.refused, f"cannot be written as {format}")
+    for warning in made.warnings:
+        app.out.note(f"warning: {warning}")
+    for refused in made.refused:
+        app.out.note(f"left out: {refused.id}: {refused.reason}")
+    if target is None:
+        _print(app, made, format)
+        return
+    written = _write(target, made, format)
+    count = len(job_file.jobs) - len({refused.id for refused in made.refused} & set(job_file.jobs))
+    for path in _leftovers(target, made) if format == "systemd" else ():
+        app.out.note(f"warning: {path} is of an earlier export, and of no job any more")
+    if app.json:
+        app.out.document(
+            {"format": format, "jobs": count, "written": [str(path) for path in written], **_remarks(made)}
+        )
+        return
+    app.out.line(f"wrote {count} job{'s' * (count != 1)} to {target}")
+
+
+def _export(app: App, job_file: JobFile, format: str, now: datetime, *, secrets: bool) -> Export:
+    """The text of every job, those that cannot be used among the refused. Raises InvalidValue."""
+    from dataclasses import replace
+
+    from pipesched.jobs.formats.model import Export, Refused
+
+    unusable = tuple(
+        Refused(problem.job_id or app.paths.job_file.name, problem.message, problem.hint)
+        for problem in job_file.problems
+    )
+    if format == "json":
+        import json
+
+        from pipesched.jobs.formats import own
+
+        document = own.write(job_file, now=now, secrets=secrets)
+        text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+        made = Export({"pipesched.json": text})
+    else:
+        from pipesched.jobs.formats import crontab, kubernetes, systemd
+
+        writers = {"crontab": crontab.write, "systemd": systemd.write, "kubernetes": kubernetes.write}
+        made = writers[format](job_file, place=_place(app, job_file), now=now)
+    return replace(made, refused=(*unusable, *made.refused))
+
+
+def _place(app: App, job_file: JobFile) -> Place:
+    """Where this command runs: its program, folders and the job file's owner. Raises InvalidValue."""
+    import os
+
+    from pipesched.files import owner_name
+    from pipesched.jobs.formats.place import Place
+    from pipesched.jobs.sharing import Resolver
+    from pipesched.machine import machine_zone
+
+    resolver = Resolver(defaults=job_file.defaults.config, environment=app.environment, home=app.paths.home)
+    program = Path(sys.executable).with_name("pipesched")
+    words = (str(program),) if program.exists() else (sys.executable, "-m", "pipesched")
+    owner = app.paths.job_file.stat().st_uid if app.paths.job_file.exists() else os.geteuid()
+    return Place(
+        program=words,
+        paths=app.paths,
+        machine_zone=machine_zone(),
+        user="" if owner == 0 else owner_name(owner),
+        options={job.id: resolver.job(job) for job in job_file.jobs.values()},
+    )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _print(app: App, made: Export, format: str) -> None:
+    """One stream; of several files each below a line with its name."""
+    import json
+
+    if app.json:
+        if format == "json":
+            app.out.document(json.loads(next(iter(made.files.values()))))
+        else:
+            app.out.document({"format": format, "files": dict(made.files), **_remarks(made)})
+        return
+    single = len(made.files) == 1 and format != "systemd"
+    for name, text in made.files.items():
+        app.out.raw(text if single else f"# ---- {name}\n{text}\n")
+
+
+def _remarks(made: Export) -> dict[str, Any]:
+    return {"skipped": [_skipped(each) for each in made.refused], "warnings": list(made.warnings)}
+
+
+def _skipped(refused: Refused) -> dict[str, str]:
+    return {"id": refused.id, "reason": refused.reason}
+
+
+def _write(target: Path, made: Export, format: str) -> list[Path]:
+    from pipesched.errors import CannotCreate, UsageError
+    from pipesched.files import PRIVATE_FILE, os_error, write_atomic
+
+    if format != "systemd":
+        if target.is_dir():
+            raise UsageError(
+                f"{target} is a folder", hint=f"name a file in it, such as {target / next(iter(made.files))}"
+            )
+        write_atomic(target, next(iter(made.files.values())).encode(), mode=PRIVATE_FILE)
+        return [target]
+    try:
+        target.mkdir(exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise CannotCreate(
+            f"cannot create the folder {target}: {error.strerror}", hint="for systemd, name a folder"
+        ) from error
+    except OSError as error:
+        raise os_error("create", target, error) from error
+    for name, text in made.files.items():
+        write_atomic(target / name, text.encode(), mode=0o644)
+    return [target / name for name in made.files]
+
+
+def _leftovers(folder: Path, made: Export) -> list[Path]:
+    return sorted(
+        path
+        for kind in ("service", "timer")
+        for path in folder.glob(f"pipesched-*.{kind}")
+        if path.name not in made.files
+    )
+
+
+# ---- import
+
+
+def import_jobs(
+    app: App,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="An export, a job file, another scheduler's JSON, a crontab; - is stdin.",
+            show_default=False,
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put jobs in place of those of the same id.")
+    ] = False,
+    skip_invalid: SkipInvalid = False,
+) -> None:
+    """Add the jobs of a file: all of them, or none and the reasons.
+
+    What FILE is, its content tells. Nothing but FILE is read. Where jobs are replaced, the old job file is kept as
+    schedules.json.bak. Exit: 2 for an id that exists without --replace and for a job that cannot be used, 65 for a file
+    that cannot be read as jobs.
+
+    Example: pipesched import old-scheduler.json --dry-run
+    """
+    from pipesched.cli.add import sharing_check
+    from pipesched.cli.resolution import default_zone, note_problems
+    from pipesched.jobs.formats import detect
+    from pipesched.jobs.formats.model import Context
+    from pipesched.jobs.formats.plan import plan_import
+    from pipesched.jobs.store import JobStore
+
+    now = app.now().replace(microsecond=0)
+    store = JobStore(app.paths.job_file)
+    job_file = store.load()
+    data = _read(app, file)
+    reading = detect.read(data, name=file, context=Context(zone=default_zone(job_file), now=now))
+    plan = plan_import(reading, job_file, replace=replace, check=sharing_check(app), now=now)
+    fails = bool(plan.refused) and not (skip_invalid and plan.changes)
+    if dry_run or fails:
+        _show_plan(app, plan, reading, job_file, dry_run=dry_run)
+        if fails:
+            _fail(app, _refusal(plan.refused, f"cannot be imported from {file}"), plan)
+        if dry_run:
+            _document(app, plan, job_file, dry_run=True)
+        return
+    note_problems(app, job_file)
+    backup = store.merge(plan.jobs, replacing=plan.replaced, defaults=plan.defaults, check=sharing_check(app))
+    _record_gaps(app, plan, now)
+    _note(app, plan)
+    after = store.load(schedules=False)
+    if app.json:
+        _document(app, plan, after, backup=None if backup is None else str(backup))
+        return
+    count = len(plan.changes)
+    kept = f", {len(plan.replaced)} in place of old ones, kept in {backup}" if backup else ""
+    app.out.line(
+        f"imported {count} job{'s' * (count != 1)} from {reading.format} into {app.paths.job_file}{kept}"
+    )
+    _table(app, plan, after)
+
+
+def _read(app: App, file: str) -> bytes:
+    """The bytes of FILE. Raises UsageError (there is none), NotPermitted, InputOutputError."""
+    from pipesched.errors import UsageError
+    from pipesched.files import os_error
+
+    if file == STREAM:
+        return sys.stdin.buffer.read()
+    path = app.cwd / file
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
+        what = "a folder" if isinstance(error, IsADirectoryError) else "not there"
+        raise UsageError(f"FILE: {file} is {what}", hint="name a file of jobs, or - for stdin") from error
+    except OSError as error:
+        raise os_error("read", path, error) from error
+
+
+def _refusal(refused: Sequence[Refused], what: str) -> PipeschedError:
+    """One error for all of them, by name."""
+    from pipesched.errors import InvalidValue, JobExists
+
+    said = "; ".join(f"{each.id}: {each.reason}" for each in refused[:_NAMED])
+    more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
+    count = f"{len(refused)} jobs" if len(refused) != 1 else "a job"
+    hint = refused[0].hint
+    hint = f"{hint}; --skip-invalid leaves such jobs out" if hint else "--skip-invalid leaves such jobs out"
+    kind = JobExists if all(each.exists for each in refused) else InvalidValue
+    return kind(f"{count} {what}, so that nothing was written: {said}{more}", hint=hint)
+
+
+def _fail(app: App, error: PipeschedError, plan: ImportPlan) -> None:
+    """Raise `error`; for programs with everything that was refused beside it."""
+    if not app.json:
+        raise error
+    app.out.document({"error": error.as_dict(), "jobs": [], **_plan_remarks(plan)})
+    raise typer.Exit(error.exit_code)
+
+
+def _plan_remarks(plan: ImportPlan) -> dict[str, Any]:
+    return {"skipped": [_skipped(each) for each in plan.refused], "warnings": _warnings(plan)}
+
+
+def _warnings(plan: ImportPlan) -> list[str]:
+    of_jobs = [f"{change.job.id}: {text}" for change in plan.changes for text in change.warnings]
+    return [*plan.warnings, *of_jobs]
+
+
+def _note(app: App, plan: ImportPlan) -> None:
+    for warning in _warnings(plan):
+        app.out.note(f"warning: {warning}")
+    for refused in plan.refused:
+        app.out.note(f"skipped {refused.id}: {refused.reason}")
+    if not plan.changes:
+        app.out.note("warning: there are no jobs in it, so that nothing was added")
+
+
+def _document(
+    app: App, plan: ImportPlan, job_file: JobFile, *, dry_run: bool = False, backup: str | None = None
+) -> None:
+    """{"jobs": [JOB], "skipped": [{"id", "reason"}], "warnings": [...]}; nothing for people."""
+    from pipesched.cli.resolution import documents
+
+    if app.json:
+        after = job_file.with_jobs(plan.jobs)
+        rows = documents(app, after, [after.jobs[job.id] for job in plan.jobs])
+        app.out.document(
+            {
+                "jobs": rows,
+                **_plan_remarks(plan),
+                "replaced": sorted(plan.replaced),
+                "backup": backup,
+                "dry_run": dry_run,
+            }
+        )
+
+
+def _show_plan(app: App, plan: ImportPlan, reading: Reading, job_file: JobFile, *, dry_run: bool) -> None:
+    if app.json:
+        return
+    if not dry_run:
+        _note(app, plan)
+        return
+    app.out.line(f"{reading.format}; a dry run, so that nothing is written")
+    _table(app, plan, job_file, refused=True)
+    for warning in plan.warnings:
+        app.out.note(f"warning: {warning}")
+
+
+def _table(app: App, plan: ImportPlan, job_file: JobFile, *, refused: bool = False) -> None:
+    from pipesched.cli.listing import next_run
+    from pipesched.cli.resolution import documents
+
+    after = job_file.with_jobs(plan.jobs)
+    rows = documents(app, after, [after.jobs[job.id] for job in plan.jobs])
+    now = app.now()
+    lines = [
+        (
+            row["id"],
+            "replace" if row["id"] in plan.replaced else "add",
+            row["trigger_text"],
+            row["timezone"],
+            next_run(row, now),
+            *(["; ".join(change.warnings) or "-"] if refused else []),
+        )
+        for row, change in zip(rows, plan.changes, strict=True)
+    ]
+    lines += [(each.id, "refuse", "-", "-", "-", each.reason) for each in plan.refused if refused]
+    columns = ("job", "what", "schedule", "zone", "next run", *(("warnings",) if refused else ()))
+    app.out.table(columns, lines, empty="there are no jobs in it")
+
+
+def _record_gaps(app: App, plan: ImportPlan, now: datetime) -> None:
+    """What a replaced job still owed by its old schedule."""
+    from pipesched.cli.edit import record_gap
+
+    changed = [
+        change.before
+        for change in plan.changes
+        if change.before is not None and change.before.since != change.job.since
+    ]
+    if changed:
+        record_gap(app, changed, now, resumed=False)

@@ -1,0 +1,187 @@
+"""A shell line that runs pipesched, as in a crontab, to the options in it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from pipesched.errors import InvalidValue
+from pipesched.options import PATH_OPTIONS, PIPELINE_OPTIONS, PipelineConfig, from_environment, is_server
+from pipesched.settings import ENV_PREFIX
+
+_BOOLEANS: Final = frozenset(
+    name for name, field in PipelineConfig.model_fields.items() if "bool" in str(field.annotation)
+)
+_GLOBAL_VALUES: Final = ("--file", "--state-dir", "--output-dir", "--log-level", "--log-format")
+_GLOBAL_SWITCHES: Final = ("--no-color", "--json")
+_RUN_VALUES: Final = ("--wait", "--run-id", "--scheduled-for", "--attempt")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_REDIRECTION = re.compile(r"\d*(?:>>?|<)(?:&\d+)?")
+_SHELL: Final = ("$", "`", "*", "?")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`job_id`: the JOB of `pipesched run JOB`, None without one. `warnings`: what of the line does not come along."""
+
+    job_id: str | None
+    config: PipelineConfig
+    warnings: tuple[str, ...] = ()
+
+
+def read(line: str, *, environment: Mapping[str, str]) -> Command:
+    """The options of `[cd DIR &&] [NAME=VALUE...] pipesched [...] run [JOB] [...] [>> log]`.
+
+    `environment`: the variables that hold for it. Raises InvalidValue for any other command: a job runs the pipeline,
+    and nothing else.
+    """
+    warnings: list[str] = []
+    words = _words(line)
+    folder = None
+    if words[:1] == ["cd"] and len(words) > 2 and words[2] == "&&":
+        folder, words = PurePosixPath(words[1]), words[3:]
+    words = _without_redirections(words, warnings)
+    variables = dict(environment)
+    while words and (match := _ASSIGNMENT.fullmatch(words[0])):
+        variables[match[1]] = match[2]
+        if not match[1].startswith(ENV_PREFIX):
+            warnings.append(f"the variable {match[1]} does not come along")
+        words = words[1:]
+    arguments = _after_program(words)
+    for word in words:
+        if word in {";", "&", "&&", "|", "||", "(", ")"}:
+            raise _not_ours(f"it has a {word!r}")
+    job_id, values, said = _arguments(arguments)
+    warnings += said
+    values = {**from_environment(variables).set_values(), **values}
+    for name in PATH_OPTIONS:
+        path = values.get(name)
+        if isinstance(path, str) and not is_server(path) and not path.startswith(("/", "~")):
+            if folder is not None:
+                values[name] = str(folder / path)
+            else:
+                warnings.append(f"--{name.replace('_', '-')} {path} is now taken from the job file's folder")
+    return Command(job_id, PipelineConfig.checked(values), tuple(warnings))
+
+
+def _words(line: str) -> list[str]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        words = list(lexer)
+    except ValueError as error:
+        raise InvalidValue(f"its command cannot be read: {error}", hint="look at its quotes") from error
+    # What the shell would replace cannot be known here; between single quotes it replaces nothing.
+    bare = re.sub(r"'[^']*'", "", line)
+    for sign in _SHELL[:2]:
+        if sign in bare:
+            raise _not_ours(f"the shell would replace the {sign} in it")
+    return words
+
+
+def _without_redirections(words: Sequence[str], warnings: list[str]) -> list[str]:
+    kept: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in {">", ">>", "<", ">&", "<&", "&>", "&>>"}:
+            if kept and kept[-1] in {"1", "2"}:
+                kept.pop()
+            if rest:
+                rest.pop(0)
+            said = "its redirection does not come along: a run's output is kept, see pipesched logs"
+            if said not in warnings:
+                warnings.append(said)
+        else:
+            kept.append(word)
+    return kept
+
+
+def _after_program(words: Sequence[str]) -> list[str]:
+    """What follows `pipesched` or `python -m pipesched`."""
+    if words:
+        program = PurePosixPath(words[0]).name
+        if program == "pipesched":
+            return list(words[1:])
+        if re.fullmatch(r"python[0-9.]*", program) and list(words[1:3]) == ["-m", "pipesched"]:
+            return list(words[3:])
+        if len(words) > 1 and PurePosixPath(words[1]).name == "pipesched":
+            raise _not_ours(
+                f"it starts with {words[0]!r:.40}, as a system crontab has a user there", "take that word out"
+            )
+    raise _not_ours("it does not run pipesched")
+
+
+def _not_ours(reason: str, hint: str = "") -> InvalidValue:
+    return InvalidValue(
+        f"its command cannot become a job: {reason}",
+        hint=hint or "a job runs the pipeline: the command has to be pipesched run JOB, with its options",
+    )
+
+
+def _arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, object], list[str]]:
+    values: dict[str, object] = {}
+    warnings: list[str] = []
+    command: str | None = None
+    job_id: str | None = None
+    rest = iter(arguments)
+    for word in rest:
+        if not word.startswith("-"):
+            if command is None:
+                command = word
+            elif job_id is None:
+                job_id = word
+            else:
+                raise _not_ours(f"it has {word!r:.40} too many")
+            continue
+        name, equals, value = word.partition("=")
+        given = value if equals else None
+        if name in _GLOBAL_SWITCHES:
+            continue
+        if name in _GLOBAL_VALUES:
+            taken = _value(name, given, rest)
+            if name == "--file":
+                warnings.append(
+                    f"options that its job has in {taken} do not come along; only those of the line do"
+                )
+            continue
+        if name in _RUN_VALUES:
+            warnings.append(f"{name} {_value(name, given, rest)} does not come along")
+            continue
+        option, value_of = _option(name)
+        values[option] = value_of if value_of is not None else _value(name, given, rest)
+    if command != "run":
+        raise _not_ours(
+            "it does nothing" if command is None else f"it is pipesched {command}, not pipesched run"
+        )
+    return job_id, values, warnings
+
+
+def _option(name: str) -> tuple[str, bool | None]:
+    """The pipeline option of a flag, and what a boolean one says."""
+    option = name.removeprefix("--").replace("-", "_")
+    if option in _BOOLEANS:
+        return option, True
+    if option.removeprefix("no_") in _BOOLEANS:
+        return option.removeprefix("no_"), False
+    if option in PIPELINE_OPTIONS:
+        return option, None
+    flags = [f"--{known.replace('_', '-')}" for known in PIPELINE_OPTIONS]
+    near = difflib.get_close_matches(name, flags, n=1)
+    raise InvalidValue(
+        f"pipesched run has no option {name!r:.40}",
+        hint=f"did you mean {near[0]}?" if near else "see pipesched run --help",
+    )
+
+
+def _value(name: str, given: str | None, rest: Iterator[str]) -> str:
+    value = given if given is not None else next(rest, None)
+    if value is None:
+        raise InvalidValue(f"{name} has no value", hint="see pipesched run --help")
+    return value

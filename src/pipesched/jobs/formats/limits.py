@@ -1,0 +1,64 @@
+"""What of a job another engine cannot say, in words; and where it treats a change of the clocks differently."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pipesched.jobs.formats.model import Remarks
+from pipesched.jobs.model import Job
+from pipesched.schedule.zones import EPOCH, load_zone, zone_table
+
+_YEARS_AHEAD: Final = timedelta(days=3 * 366)
+_AROUND: Final = timedelta(hours=4)
+
+
+def policy_remarks(job: Job, remarks: Remarks, *, said: Collection[str]) -> None:
+    """A remark for each setting of the job's policy that is not among those `said` in the other engine's words."""
+    policy = job.policy
+    texts = {
+        "catch_up": {
+            "latest": "a fire that was missed is not made up for (catch-up latest)",
+            "all": "fires that were missed are not all made up for (catch-up all)",
+        }.get(policy.catch_up),
+        "grace": policy.grace is not None and "how late a fire may run (grace) is not limited",
+        "overlap": {
+            "queue": "a fire during a run is not kept for its end (overlap queue)",
+            "replace": "a run is not ended by the next one (overlap replace)",
+        }.get(policy.overlap),
+        "timeout": policy.timeout is not None and "a run is not ended after its timeout",
+        "retries": policy.retries > 0 and "a failed run is not tried again (retries)",
+        "jitter": policy.jitter > 0 and "it runs at its very time (no jitter)",
+        "after": bool(policy.after) and f"it does not wait for {', '.join(policy.after)} (after)",
+        "start": policy.start is not None and "it runs before its start time too",
+        "end": policy.end is not None and "it goes on after its end time",
+        "max_runs": policy.max_runs is not None and "it does not end after so many runs (max_runs)",
+        "pause_after_failures": policy.pause_after_failures is not None
+        and "it is not paused after failures in a row (pause_after_failures)",
+        "notify": bool(policy.notify) and "nobody is notified (notify)",
+        "ping": policy.ping is not None and "no heartbeat is sent (ping)",
+    }
+    for setting, text in texts.items():
+        if isinstance(text, str) and setting not in said:
+            remarks.add(job.id, text)
+
+
+def clock_remark(job: Job, now: datetime) -> str:
+    """What the next change of the clocks that touches the job does to it here, or "" where none does in three years."""
+    if job.trigger.type != "cron":
+        return ""
+    schedule = job.schedule()
+    table = zone_table(job.timezone)
+    at = (now - EPOCH) // timedelta(seconds=1)
+    until = at + int(_YEARS_AHEAD.total_seconds())
+    while at < until:
+        segment = table.segment(at)
+        if table.segment(segment.end).offset != segment.offset:
+            change = datetime.fromtimestamp(segment.end, UTC)
+            for occurrence in schedule.between(change - _AROUND, change + _AROUND):
+                if occurrence.note:
+                    local = occurrence.at.astimezone(load_zone(job.timezone))
+                    return f"{local:%Y-%m-%d}: {occurrence.note}"
+        at = segment.end
+    return ""
