@@ -1,0 +1,77 @@
+"""`doctor`: what this machine has wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipesched.cli.app import App
+from pipesched.cli.options import PipelineFlags
+
+if TYPE_CHECKING:
+    from pipesched.doctor.patient import Patient
+
+
+def doctor(
+    app: App,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")
+    ] = None,
+    *,
+    pipeline: PipelineFlags,
+) -> None:
+    """Check Python, packages, files, folders, disks, clock, zones, model, store, service and port; write nothing.
+
+    Exit: 0 where nothing fails, 1 where something does, 4 no such job.
+
+    Example: pipesched doctor --job nightly
+    """
+    from pipesched.doctor.examine import examine
+
+    found = examine(_patient(app, job, pipeline))
+    if app.json:
+        app.out.document(found.as_json())
+    else:
+        for name, check in found.checks.items():
+            app.out.line(f"{check.status}  {name}: {check.message}")
+            if check.hint:
+                app.out.line(f"      hint: {check.hint}")
+        app.out.line(f"doctor: {found.status}")
+    if found.status == "fail":
+        raise typer.Exit(1)
+
+
+def _patient(app: App, job_id: str | None, flags: PipelineFlags) -> Patient:
+    """A job file that cannot be used is a finding: the options are those of no job then. Raises NotFound, InvalidValue."""
+    from pipesched.doctor.patient import Patient
+    from pipesched.errors import DataError, InputOutputError, NotPermitted
+    from pipesched.jobs.model import JobFile
+    from pipesched.jobs.store import JobStore
+    from pipesched.options import PipelineConfig, resolve
+
+    job_file, error = JobFile(), None
+    try:
+        job_file = JobStore(app.paths.job_file).load()
+    except (DataError, InputOutputError, NotPermitted) as caught:
+        error = caught
+    config = PipelineConfig()
+    if job_id is not None and error is None:
+        config = job_file.job(job_id).config
+    options = resolve(
+        flags=flags.config(),
+        job=config,
+        environment=app.environment,
+        defaults=job_file.defaults.config,
+        home=app.paths.home,
+        cwd=app.cwd,
+    )
+    return Patient(
+        paths=app.paths,
+        now=app.now(),
+        environ=os.environ,
+        job_file=job_file,
+        job_file_error=error,
+        options=options,
+    )

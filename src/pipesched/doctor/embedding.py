@@ -1,0 +1,57 @@
+"""The embedding model: there, whole, of the dimensions that it says, and how fast."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from pipesched.doctor.patient import Checks, Patient, failed
+from pipesched.errors import PipeschedError
+from pipesched.pipeline.embedders import identify, open_embedder
+from pipesched.pipeline.model import EmbeddingFailure
+from pipesched.views.health import Check
+
+TEXTS: Final = tuple(
+    f"Text {number} of a few that are embedded to see whether it works, and how fast. " * 6
+    for number in range(6)
+)
+SLOW: Final = 1.0
+"""Texts a second, of 450 characters each."""
+
+
+def check(patient: Patient) -> Checks:
+    model = patient.options.embedding_model
+    try:
+        spec = identify(model)
+        embedder = open_embedder(spec)
+        try:
+            began = time.monotonic()
+            embedder.embed(TEXTS[:1])  # loads it
+            loaded = time.monotonic()
+            vectors = embedder.embed(TEXTS)
+            done = time.monotonic()
+        finally:
+            embedder.close()
+    except PipeschedError as error:
+        return {"embedder": failed(error)}
+    bad = [vector for vector in vectors if isinstance(vector, EmbeddingFailure)]
+    if bad:
+        return {
+            "embedder": Check(
+                "fail", f"{model} embeds nothing: {bad[0].message}", "choose another --embedding-model"
+            )
+        }
+    sizes = {len(vector) for vector in vectors if not isinstance(vector, EmbeddingFailure)}
+    if sizes != {spec.dimensions}:
+        return {
+            "embedder": Check(
+                "fail",
+                f"{model} gives {sorted(sizes)} numbers a text, and says {spec.dimensions}",
+                "choose another --embedding-model",
+            )
+        }
+    speed = len(TEXTS) / max(done - loaded, 1e-6)
+    message = f"{model}: {spec.dimensions} dimensions, {speed:.0f} texts a second, {loaded - began:.1f} s for the first"
+    if speed < SLOW:
+        return {"embedder": Check("warn", f"{message}, which is slow", "give it more cores or a GPU")}
+    return {"embedder": Check("pass", message)}

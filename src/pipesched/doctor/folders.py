@@ -1,0 +1,148 @@
+"""The job file, the folders, who may write them, and the disks that they are on."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from pipesched.doctor.patient import Checks, Patient, failed
+from pipesched.errors import PipeschedError
+from pipesched.files import PRIVATE_DIR, check_owner, os_error
+from pipesched.views.health import Check, DiskFacts, check_disk
+from pipesched.views.vitals import disk_facts
+
+NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
+"""File systems on which the locks of SQLite and of ours are not to be relied on."""
+LEAST_INODES: Final = 1000
+
+
+def check(patient: Patient) -> Checks:
+    paths, options = patient.paths, patient.options
+    found = {
+        "job_file": check_job_file(patient),
+        "state_folder": check_state_folder(paths.state_dir),
+        "output_folder": check_writable(paths.output_dir, "reports", "--output-dir"),
+        "data_folder": check_data_folder(Path(options.data_dir)),
+        "disk": check_disks(patient),
+    }
+    system = file_system(_existing(paths.state_dir))
+    if system in NETWORK:
+        found["file_system"] = Check(
+            "warn",
+            f"the state folder is on {system}, whose locks cannot be relied on",
+            "name a local folder with --state-dir",
+        )
+    return found
+
+
+def check_job_file(patient: Patient) -> Check:
+    path = patient.paths.job_file
+    if patient.job_file_error is not None:
+        return failed(patient.job_file_error)
+    if not patient.job_file.exists:
+        return Check("warn", f"there is no job file {path}", "pipesched init, or name it with --file PATH")
+    if problems := patient.job_file.problems:
+        return Check("warn", problems[0].message, problems[0].hint or "pipesched edit JOB_ID")
+    if not os.access(path.parent, os.W_OK):
+        return Check(
+            "warn",
+            f"{path} can be read, and not changed: {path.parent} is not writable",
+            f"ls -ld {path.parent}",
+        )
+    return Check("pass", f"{path}: {len(patient.job_file.jobs)} jobs")
+
+
+def check_state_folder(folder: Path) -> Check:
+    if not folder.is_symlink() and not folder.exists():
+        return _creatable(folder, "--state-dir")
+    try:
+        check_owner(folder)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+    except PipeschedError as error:
+        return failed(error)
+    except OSError as error:
+        return failed(os_error("use", folder, error))
+    if mode & 0o077:
+        return Check("warn", f"{folder} is open to others ({mode:04o})", f"chmod {PRIVATE_DIR:o} {folder}")
+    for path in sorted(folder.rglob("*"))[:10_000]:
+        if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK):
+            return Check("fail", f"{path} cannot be written by you", f"ls -l {path}")
+    return Check("pass", f"{folder}, private and writable")
+
+
+def check_writable(folder: Path, what: str, option: str) -> Check:
+    if not folder.exists():
+        return _creatable(folder, option)
+    if not folder.is_dir():
+        return Check("fail", f"{folder} is no folder", f"name another one with {option}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check("fail", f"no {what} can be written to {folder}", f"ls -ld {folder}")
+    return Check("pass", f"{folder}, writable")
+
+
+def _creatable(folder: Path, option: str) -> Check:
+    parent = _existing(folder)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        return Check(
+            "fail",
+            f"{folder} cannot be made in {parent}",
+            f"mkdir -p {folder}, or name another one with {option}",
+        )
+    return Check("pass", f"{folder} is made when it is needed")
+
+
+def _existing(folder: Path) -> Path:
+    return next((each for each in (folder, *folder.parents) if each.exists()), folder)
+
+
+def check_data_folder(folder: Path) -> Check:
+    hint = "name the folder of your posts with --data-dir, or mount it"
+    if not folder.exists():
+        return Check("fail", f"the data folder {folder} does not exist", hint)
+    if not folder.is_dir():
+        return Check("fail", f"{folder} is no folder", hint)
+    try:
+        with os.scandir(folder) as entries:
+            empty = next(entries, None) is None
+    except OSError as error:
+        return failed(os_error("read", folder, error))
+    if empty:
+        return Check("warn", f"the data folder {folder} is empty", hint)
+    return Check("pass", f"{folder}, readable")
+
+
+def check_disks(patient: Patient) -> Check:
+    disks = list(disk_facts(patient.paths))
+    if not patient.options.store_is_server:
+        store = _existing(Path(patient.options.storage_path))
+        usage = os.statvfs(store)
+        disks.append(
+            DiskFacts(
+                what="the store",
+                path=str(store),
+                free=usage.f_bavail * usage.f_frsize,
+                total=usage.f_blocks * usage.f_frsize,
+            )
+        )
+        if usage.f_files and usage.f_favail < LEAST_INODES:
+            return Check("fail", f"only {usage.f_favail} more files can be made on {store}", f"df -i {store}")
+    return check_disk(disks) if disks else Check("warn", "no disk could be asked", "df -h")
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that `path` is on; empty where it cannot be told."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    real = os.path.realpath(path)
+    best, kind = "", ""
+    for line in lines:
+        _, mount, system, *_ = line.split(" ")
+        mount = mount.encode().decode("unicode_escape")
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, system
+    return kind

@@ -1,0 +1,125 @@
+"""The vector store: reachable, whose, how large, how full."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from pipesched.doctor.patient import Checks, Patient, failed
+from pipesched.errors import PipeschedError
+from pipesched.files import KernelLock
+from pipesched.options import PipelineOptions
+from pipesched.pipeline.stores import lock_path, probe
+from pipesched.pipeline.stores.inspection import Inspected, inspect_folder
+from pipesched.pipeline.stores.probe import connect_read_only
+from pipesched.pipeline.stores.server import answers
+from pipesched.views.health import Check, size
+
+FULL: Final = 3
+"""Slots for each live row from which on searches are slower than they have to be."""
+FEW_SLOTS: Final = 2000
+
+
+def check(patient: Patient) -> Checks:
+    options = patient.options
+    found: Checks = {"store": check_store(options)}
+    try:
+        lock = KernelLock(lock_path(options.storage_path, patient.paths.index_dir))
+        if lock.is_held():
+            found["store_lock"] = Check("pass", f"{lock.holder()} is writing to the store now")
+    except PipeschedError as error:
+        found["store_lock"] = failed(error)
+    if not options.store_is_server and found["store"].status == "pass":
+        inspected = inspect_folder(options.storage_path, options.collection_name)
+        if inspected is not None:
+            found["collection"] = check_collection(options, inspected)
+    return found
+
+
+def check_store(options: PipelineOptions) -> Check:
+    where = options.storage_path
+    if options.store_is_server:
+        wrong = answers(where)
+        if wrong is not None:
+            return Check(
+                "fail", f"the Chroma server {where}: {wrong}", "start it: chroma run --path db/vector_store"
+            )
+    else:
+        refused = _folder_problem(Path(where))
+        if refused is not None:
+            return refused
+    present = probe(where)
+    if present is None:
+        return Check(
+            "warn",
+            f"{where} is of a format that is not known here",
+            "pipesched verify looks at it through Chroma",
+        )
+    held = "" if options.store_is_server else f", {size(_bytes(Path(where)))}"
+    if options.collection_name not in present:
+        return Check("pass", f"{where}{held}: no collection {options.collection_name} yet")
+    return Check("pass", f"{where}{held}: {present[options.collection_name].count} chunks")
+
+
+def _folder_problem(folder: Path) -> Check | None:
+    if not folder.exists():
+        parent = next((each for each in folder.parents if each.exists()), folder)
+        if os.access(parent, os.W_OK | os.X_OK):
+            return None
+        return Check("fail", f"{folder} cannot be made in {parent}", f"ls -ld {parent}")
+    if not folder.is_dir():
+        return Check("fail", f"{folder} is no folder", "name another one with --storage-path")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Check("fail", f"{folder} cannot be written by you", f"ls -ld {folder}")
+    file = folder / "chroma.sqlite3"
+    if file.exists() and file.stat().st_size:
+        try:
+            with closing(connect_read_only(file)) as connection:
+                connection.execute("SELECT count(*) FROM collections").fetchone()
+        except sqlite3.DatabaseError as error:
+            return Check("fail", f"{file} is damaged: {error}", "pipesched rebuild, from the embedding cache")
+    return None
+
+
+def check_collection(options: PipelineOptions, found: Inspected) -> Check:
+    name, mark = options.collection_name, found.mark
+    if mark is None:
+        return Check(
+            "fail",
+            f"the collection {name} was not made by pipesched",
+            "take it over with --adopt, or name another",
+        )
+    if mark.data_dir and os.path.realpath(mark.data_dir) != os.path.realpath(options.data_dir):
+        return Check(
+            "fail",
+            f"the collection {name} is filled from {mark.data_dir}, not from {options.data_dir}",
+            "name another --collection-name, or run once with --force-recreate",
+        )
+    if mark.model.removesuffix(":latest") != options.embedding_model.removesuffix(":latest"):
+        return Check(
+            "warn",
+            f"the collection {name} was made with {mark.model}: the next run builds it anew",
+            "pipesched run, when there is time for it",
+        )
+    if found.slots is not None and found.slots > FEW_SLOTS and found.slots > FULL * max(1, found.rows):
+        return Check(
+            "warn",
+            f"the index of {name} has {found.slots} slots for {found.rows} chunks: searches are slow",
+            "pipesched rebuild",
+        )
+    slots = "" if not found.slots else f", {found.slots} slots"
+    return Check("pass", f"{name}: {found.rows} chunks{slots}, made with {mark.model}")
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(root) / name).lstat().st_size
+            except OSError:
+                continue
+    return total
