@@ -118,6 +118,7 @@ def mark(manifest: Manifest, generation: int, drift: Drift) -> None:
             " (SELECT source FROM chunks WHERE generation = ?1 AND metadata_hash = '')",
             (generation,),
         )
+        _recount(manifest, generation)
 
 
 def mark_all_missing(manifest: Manifest, generation: int) -> None:
@@ -128,6 +129,7 @@ def mark_all_missing(manifest: Manifest, generation: int) -> None:
         manifest.database.execute(
             "UPDATE files SET stamp = '', parse = '' WHERE generation = ?", (generation,)
         )
+        _recount(manifest, generation)
 
 
 def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]) -> list[str]:
@@ -158,12 +160,17 @@ def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]
                 "INSERT OR IGNORE INTO files VALUES (?, ?, '', 0, '', '', 'indexed', '', 0, ?)",
                 [(generation, row.source, length) for row, length in rows],
             )
-    database.execute(
+    _recount(manifest, generation)
+    return extra
+
+
+def _recount(manifest: Manifest, generation: int) -> None:
+    """How many rows there are of each document that must be read again: if that fails, this is what stays of it."""
+    manifest.database.execute(
         "UPDATE files SET chunks = (SELECT count(*) FROM chunks c WHERE c.generation = files.generation"
-        " AND c.source = files.source) WHERE generation = ?",
+        " AND c.source = files.source) WHERE generation = ? AND parse = ''",
         (generation,),
     )
-    return extra
 
 
 def has_foreign_keys(record: Record) -> bool:

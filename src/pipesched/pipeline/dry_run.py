@@ -12,7 +12,7 @@ from pathlib import Path
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress
-from pipesched.pipeline.batches import Batch, Reader, read_batches, removal_batches
+from pipesched.pipeline.batches import Batch, Item, Reader, read_batches, removal_batches
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.drift import mark_all_missing
 from pipesched.pipeline.index_settings import IndexSettings
@@ -149,17 +149,16 @@ class _Counter:
         embedded = len(texts) - len(known)
         tally.embedded += embedded
         tally.from_cache += len(rows) - embedded
-        items = batch.items
-        if self.everything:  # a document is what it was, however it is split now
-            items = [
-                replace(item, change=None)
-                if item.change == "modified"
-                and item.entry
-                and item.entry.file.raw_hash == self.hashes.get(item.source)
-                else item
-                for item in items
-            ]
+        items = [self._compared(item) for item in batch.items] if self.everything else batch.items
         tally.batch(items, batch.failures)
+
+    def _compared(self, item: Item) -> Item:
+        """As a new generation is counted: a document is what it was, however it is split now."""
+        if item.change != "modified" or item.entry is None:
+            return item
+        if item.entry.file.raw_hash == self.hashes.get(item.source):
+            return replace(item, change=None)
+        return replace(item, reason="its content changed")
 
 
 def _outcome(

@@ -71,17 +71,23 @@ def rows_of(document: Document, chunks: Sequence[str]) -> list[Row]:
 
 
 def row_of(record: Record) -> Row | None:
-    """What a collection holds, as the row that it would be; None where we never wrote it."""
+    """What a collection holds, as the row that it would be; None where we never wrote it.
+
+    Its metadata hash is UNKNOWN where the text is not the one that its id was made of.
+    """
     source = record.metadata.get("source")
     ordinal = record.metadata.get("chunk_index")
-    if not isinstance(source, str) or not isinstance(ordinal, int):
+    count = record.metadata.get("chunk_count")
+    if not isinstance(source, str) or not isinstance(ordinal, int) or not isinstance(count, int):
         return None
+    digest = text_hash(record.text)
+    whole = any(chunk_id(source, digest, occurrence) == record.id for occurrence in range(count))
     return Row(
         id=record.id,
         source=source,
         ordinal=ordinal,
         text=record.text,
-        text_hash=text_hash(record.text),
+        text_hash=digest,
         metadata={key: value for key, value in record.metadata.items() if key != "indexed_timestamp"},
-        metadata_hash=metadata_hash(record.metadata),
+        metadata_hash=metadata_hash(record.metadata) if whole else UNKNOWN,
     )

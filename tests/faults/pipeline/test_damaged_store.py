@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 def index(tmp_path: Path) -> Index:
     index = Index(tmp_path, real_store=True)
     for number in range(12):
-        index.write(f"{number}.md", f"Post number {number} is about the number {number}.", title=f"Post {number}")
+        index.write(
+            f"{number}.md", f"Post number {number} is about the number {number}.", title=f"Post {number}"
+        )
     index.run()
     index.model.texts.clear()
     return index
