@@ -192,6 +192,7 @@ class Index:
         rebuild: bool = False,
         stop: threading.Event | None = None,
         check: Any = "probe",
+        wait_seconds: float = 0.0,
         **changes: Any,
     ) -> Outcome:
         self.now += timedelta(minutes=1)
@@ -203,6 +204,7 @@ class Index:
             rebuild=rebuild,
             stop=stop,
             check=check,
+            wait_seconds=wait_seconds,
             backends=self.backends,
         )
 

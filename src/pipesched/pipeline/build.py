@@ -23,7 +23,7 @@ from pipesched.pipeline.rows import UNKNOWN, row_of
 from pipesched.pipeline.writer import Writer
 
 if TYPE_CHECKING:
-    from pipesched.pipeline.run import Run
+    from pipesched.pipeline.steps import Run
 
 _CARRY = 100
 """Documents carried over at a time."""

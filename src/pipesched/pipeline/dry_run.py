@@ -19,8 +19,8 @@ from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.mode import Decision, Generation, decide
 from pipesched.pipeline.plan import RecordedFile
-from pipesched.pipeline.run import Run, check_data_dir
 from pipesched.pipeline.session import Session
+from pipesched.pipeline.steps import Run
 from pipesched.report import LengthStatistics, Outcome
 
 
@@ -48,8 +48,7 @@ def dry_run(
     with session:
         live = _look(session)
         building = manifest.generation("building")
-        if live is not None:
-            check_data_dir(options, live, building)
+        session.check_data_dir(live, building)
         known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
         recorded_spec = known[-1] if known else session.cache.spec(options.embedding_model)
         spec = backends.identify(options.embedding_model, recorded=recorded_spec, offline=True)

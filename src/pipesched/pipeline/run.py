@@ -1,42 +1,29 @@
-"""One run: lock, look, plan, then batch by batch into the collection."""
+"""One run: the store's lock, and what to do when something under it is damaged."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted, SettingsConflict
+from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted
 from pipesched.files import KernelLock, os_error, private_dir
 from pipesched.options import PipelineOptions
-from pipesched.pipeline import documents, faults
-from pipesched.pipeline.apply import apply, embed, record, touches_store
+from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
-from pipesched.pipeline.batches import Batch, Reader, read_batches, removal_batches
 from pipesched.pipeline.database import Damaged, set_aside
-from pipesched.pipeline.index_settings import IndexSettings
-from pipesched.pipeline.mode import Decision, Generation, decide
-from pipesched.pipeline.model import Failure, Scan
-from pipesched.pipeline.plan import DocumentPlan, RecordedFile, plan_documents, questions, trusted_stamp
-from pipesched.pipeline.session import Session, Stopped, mark_of
-from pipesched.pipeline.stores import Probe, lock_path
-from pipesched.pipeline.vectors import Vectors
-from pipesched.report import LengthStatistics, Outcome
-
-if TYPE_CHECKING:
-    from pipesched.pipeline.writer import Writer
-
-Check = Literal["probe", "rows", "vectors"]
-"""How closely the collection is compared with the record: by its counters, row by row, or vector by vector."""
+from pipesched.pipeline.session import Session, Stopped
+from pipesched.pipeline.steps import Check, Run
+from pipesched.pipeline.stores import lock_path
+from pipesched.report import Outcome
 
 _ATTEMPTS = 4
 """A damaged manifest, cache or store is set aside and the run begins again; each can happen once."""
+
+_POLL_SECONDS = 0.05
 
 
 def run(
@@ -67,34 +54,66 @@ def run(
     if not Path(options.data_dir).is_dir():
         documents.scan(options.data_dir, options.data_dir_pattern)  # says what is wrong with it
     private_dir(index_dir)
-    with _locked(options, index_dir, run_id, wait_seconds):
-        notes: list[str] = []
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with Session.open(
-                    options,
-                    index_dir,
-                    backends=backends,
-                    progress=progress,
-                    stop=stop or threading.Event(),
-                    started=now(),
-                ) as session:
-                    session.notes += notes
-                    return Run(session, rebuild=rebuild, check=check).outcome()
-            except Damaged as damaged:
-                if attempt == _ATTEMPTS:
-                    raise
-                notes.append(f"{damaged.path.name} was damaged, kept as {set_aside(damaged.path).name}")
-            except DataError as error:
-                mended = attempt < _ATTEMPTS and (rebuild or options.force_recreate)
-                if error.code != "store_damaged" or not mended or options.store_is_server:
-                    raise
-                notes.append(f"the store was damaged, kept as {_store_aside(options.storage_path)}")
+    stop = stop or threading.Event()
+    try:
+        with _locked(options, index_dir, run_id, wait_seconds, stop):
+            return _attempts(
+                options,
+                index_dir,
+                now=now,
+                progress=progress,
+                stop=stop,
+                rebuild=rebuild,
+                check=check,
+                backends=backends,
+            )
+    except Stopped:
+        message = "stopped as asked while it waited for the store"
+        return Outcome("interrupted", message, "incremental", "stopped before it decided")
+
+
+def _attempts(
+    options: PipelineOptions,
+    index_dir: Path,
+    *,
+    now: Callable[[], datetime],
+    progress: Progress,
+    stop: threading.Event,
+    rebuild: bool,
+    check: Check,
+    backends: Backends,
+) -> Outcome:
+    """A run, and another one when something had to be set aside first."""
+    notes: list[str] = []
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with Session.open(
+                options,
+                index_dir,
+                backends=backends,
+                progress=progress,
+                stop=stop,
+                started=now(),
+            ) as session:
+                session.notes += notes
+                return Run(session, rebuild=rebuild, check=check).outcome()
+        except Damaged as damaged:
+            if attempt == _ATTEMPTS:
+                raise
+            notes.append(f"{damaged.path.name} was damaged, kept as {set_aside(damaged.path).name}")
+        except DataError as error:
+            mended = attempt < _ATTEMPTS and (rebuild or options.force_recreate)
+            if error.code != "store_damaged" or not mended or options.store_is_server:
+                raise
+            notes.append(f"the store was damaged, kept as {_store_aside(options.storage_path)}")
     raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager
-def _locked(options: PipelineOptions, index_dir: Path, run_id: str, wait_seconds: float) -> Iterator[None]:
+def _locked(
+    options: PipelineOptions, index_dir: Path, run_id: str, wait_seconds: float, stop: threading.Event
+) -> Iterator[None]:
+    """Hold the store's lock; waits for it at most `wait_seconds`. Raises Busy, or Stopped when asked to stop."""
     path = lock_path(options.storage_path, index_dir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,11 +123,15 @@ def _locked(options: PipelineOptions, index_dir: Path, run_id: str, wait_seconds
             raise translated from error
         raise CannotCreate(translated.message, hint="choose another place with --storage-path") from error
     with KernelLock(path, what=f"run {run_id}".strip()) as lock:
-        if not lock.acquire(wait_seconds):
-            raise Busy(
-                f"{lock.holder()} is writing to {options.storage_path}",
-                hint="wait for it with --wait 10m, or try again later",
-            )
+        deadline = time.monotonic() + wait_seconds
+        while not lock.try_acquire():
+            if time.monotonic() >= deadline:
+                raise Busy(
+                    f"{lock.holder()} is writing to {options.storage_path}",
+                    hint="wait for it with --wait 10m, or try again later",
+                )
+            if stop.wait(_POLL_SECONDS):
+                raise Stopped
         yield
 
 
@@ -122,359 +145,3 @@ def _store_aside(storage_path: str) -> Path:
     except OSError as error:
         raise os_error("move", folder, error) from error
     return kept
-
-
-class Run:
-    """The steps of one run; `self.generation` is what is written."""
-
-    def __init__(self, session: Session, *, rebuild: bool, check: Check) -> None:
-        self.session = session
-        self.options = session.options
-        self.manifest = session.manifest
-        self.tally = session.tally
-        self.rebuild = rebuild
-        self.check = check
-        self.present: Probe | None = None
-        self.failed: list[tuple[Failure, int]] = []
-        """While a new generation is built: failures, counted when it is whole."""
-        self._clock = time.monotonic()
-        """What took since then is charged to the next name given to `_time`; writing runs beside embedding."""
-
-    def outcome(self) -> Outcome:
-        """Do it; a run that was asked to stop ends here, between two batches."""
-        decision = Decision("incremental", "stopped before it decided")
-        interrupted = False
-        try:
-            live, imported = self._look()
-            self._time("look")
-            target, decision, building = self._decide(live, imported=imported)
-            self._time("model")
-            scan = self._scan()
-            if decision.build:
-                from pipesched.pipeline.build import build
-
-                build(self, decision, target, live, building if decision.resume else None, scan)
-            else:
-                self._update(decision, target, live, scan)
-            self._retire()
-        except Stopped:
-            interrupted = True
-        self._leave()
-        return self._outcome(decision, interrupted=interrupted)
-
-    # what is there
-
-    def _look(self) -> tuple[Generation | None, bool]:
-        """The live generation, its record agreeing with the collection; and whether the record had to be made anew."""
-        session, manifest = self.session, self.manifest
-        session.progress.phase("looking")
-        if manifest.get("swap") is not None:
-            from pipesched.pipeline.generations import finish_swap
-
-            finish_swap(session)
-        for generation in manifest.generations():
-            if recovered := manifest.recover(generation.number):
-                session.notes.append(f"{recovered} documents of a run that died were put right")
-        live = manifest.generation("live")
-        self.present = session.look(session.collection)
-        if self.present is not None and (live is None or (live.uuid and self.present.uuid != live.uuid)):
-            return self._take_over(live), True
-        if self.present is not None and live is not None and not live.uuid:
-            # Made, and not yet recorded, when a run died: empty, or somebody else's.
-            return self._take_over(live), True
-        if live is not None and live.uuid:
-            self._check_drift(live)
-        return live, False
-
-    def _take_over(self, live: Generation | None) -> Generation:
-        from pipesched.pipeline.takeover import take_over
-
-        return take_over(self.session, live)
-
-    def _check_drift(self, live: Generation) -> None:
-        """Mark what differs from the record, so that the plan restores it."""
-        session, recorded, present = self.session, self.manifest.probe(), self.present
-        if present is None:
-            from pipesched.pipeline.drift import mark_all_missing
-
-            mark_all_missing(self.manifest, live.number)
-            session.notes.append("the collection was gone: it is put in again")
-            return
-        same = recorded is not None and recorded.count == present.count
-        if same and recorded is not None and -1 not in (recorded.writes, present.writes):
-            same = recorded.writes == present.writes
-        if same and self.check == "probe":
-            return
-        if self.rebuild or self.options.force_recreate:
-            return  # it will be replaced, and may be beyond reading
-        from pipesched.pipeline import drift
-
-        session.progress.phase("comparing")
-        vectors = self.check == "vectors"
-        found = drift.compare(
-            self.manifest,
-            live.number,
-            session.store.pages(live.name, vectors=vectors),
-            cache=session.cache if vectors else None,
-            spec=live.settings.spec if live.settings else None,
-        )
-        if found:
-            drift.mend(self.manifest, live.number, session.store, live.name, found)
-            session.notes.append(f"the collection differed from its record: {found.words()}; mended")
-
-    # what to do
-
-    def _decide(
-        self, live: Generation | None, *, imported: bool
-    ) -> tuple[IndexSettings, Decision, Generation | None]:
-        session, options = self.session, self.options
-        building = self.manifest.generation("building")
-        if live is not None:
-            check_data_dir(options, live, building)
-        known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
-        target = IndexSettings.of(options, session.identify(known[-1] if known else None))
-        decision = decide(
-            options,
-            target,
-            session.documents,
-            live=live,
-            building=building,
-            rebuild=self.rebuild,
-            imported=imported,
-        )
-        if building is not None and not decision.resume:
-            from pipesched.pipeline.generations import drop
-
-            drop(session, building)
-        return target, decision, building
-
-    def _scan(self) -> Scan:
-        self.session.progress.phase("scanning")
-        scan = documents.scan(self.options.data_dir, self.options.data_dir_pattern)
-        faults.reach("scanned")
-        self._time("scan")
-        return scan
-
-    def plan(
-        self, scan: Scan, recorded: dict[str, RecordedFile], *, read_all: bool, allow_mass_delete: bool
-    ) -> DocumentPlan:
-        parse = self.session.documents
-        asked = questions(scan, recorded, parse=parse, read_all=read_all)
-        hashes = {found.source: documents.raw_hash(found) for found in asked}
-        return plan_documents(
-            scan, recorded, hashes, parse=parse, read_all=read_all, allow_mass_delete=allow_mass_delete
-        )
-
-    # doing it
-
-    def _update(
-        self, decision: Decision, target: IndexSettings, live: Generation | None, scan: Scan
-    ) -> Generation:
-        """Bring the live generation in step, or make the first one."""
-        if live is None or not live.uuid:
-            from pipesched.pipeline.generations import begin
-
-            generation = live or begin(self.session, decision, target)
-        else:
-            generation = live
-        recorded = self.manifest.files(generation.number)
-        plan = self.plan(
-            scan,
-            recorded,
-            read_all=decision.read_all,
-            allow_mass_delete=self.options.allow_mass_delete,
-        )
-        self._time("plan")
-        if self.present is None:
-            from pipesched.pipeline.generations import create_collection
-
-            generation = create_collection(self.session, generation)
-        self.tell(plan, recorded)
-        self.restamp(plan, generation, scan)
-        self.work(plan, generation, self.vectors(generation, generation, target), target, scan, recorded)
-        current = replace(
-            generation,
-            settings=target,
-            data_dir=self.options.data_dir,
-            pattern=self.options.data_dir_pattern,
-            documents=self.session.documents,
-            fresh_after=None,
-        )
-        if current != generation:
-            if mark_of(current) != mark_of(generation):
-                self.session.store.set_metadata(generation.name, mark_of(current).to_metadata())
-            self.manifest.put_generation(current)
-        return current
-
-    def vectors(self, generation: Generation, live: Generation | None, target: IndexSettings) -> Vectors:
-        session = self.session
-        return Vectors(
-            spec=target.spec,
-            cache=session.cache,
-            after=generation.fresh_after or 0,
-            stored=session.stored_vectors(live, target.spec),
-            embedder=lambda: session.embedder(target.spec),
-            pause=session.check_stop,
-        )
-
-    def tell(self, plan: DocumentPlan, recorded: dict[str, RecordedFile]) -> None:
-        """Count what the plan has decided already."""
-        self.tally.unchanged += plan.unchanged
-        for source, reason in plan.skipped:
-            if source not in recorded or recorded[source].state != "indexed":
-                self.tally.change(source, "skipped", reason, 0)
-        for failure in plan.failures:
-            known = recorded.get(failure.source)
-            self.tally.fail(failure, known.chunks if known else 0)
-        for failure in plan.kept:
-            self.tally.change(failure.source, "failed", failure.message, recorded[failure.source].chunks)
-        if plan.withheld:
-            self.tally.withhold(plan)
-            for source in plan.withheld:
-                if any(source == skipped for skipped, _ in plan.skipped):
-                    self.tally.change(
-                        source, "skipped", "withheld: still in the collection", recorded[source].chunks
-                    )
-
-    def restamp(self, plan: DocumentPlan, generation: Generation, scan: Scan) -> None:
-        stamps = [(found.source, trusted_stamp(found.stamp, scan.clock_ns)) for found in plan.restamp]
-        if any(stamp for _, stamp in stamps):
-            self.manifest.restamp(generation.number, stamps)
-
-    def work(
-        self,
-        plan: DocumentPlan,
-        generation: Generation,
-        vectors: Vectors,
-        target: IndexSettings,
-        scan: Scan,
-        recorded: dict[str, RecordedFile],
-        *,
-        count: bool = True,
-    ) -> None:
-        """Every batch of the plan, additions before removals."""
-        session = self.session
-        if plan.nothing_to_do:
-            return
-        from pipesched.pipeline.writer import Writer
-
-        session.progress.total(len(plan.readings))
-        if plan.forgotten:
-            rows = self.manifest.rows_of(generation.number, plan.forgotten)
-            orphans = [row for source in plan.forgotten for row in rows[source]]
-            if orphans:
-                session.store.delete(generation.name, orphans)
-            self.manifest.commit(generation.number, (), plan.forgotten)
-        reader = Reader(
-            settings=session.document_settings,
-            parse=session.documents,
-            chunker=session.chunker(target),
-            clock_ns=scan.clock_ns,
-        )
-        session.progress.phase("indexing")
-        with Writer() as writer:
-            for batch in read_batches(plan.readings, reader, self.manifest, generation.number, recorded):
-                self._time("read")
-                self.put(batch, generation, vectors, writer, count=count)
-            for batch in removal_batches(plan.removals, self.manifest, generation.number):
-                self.put(batch, generation, vectors, writer, count=count)
-        self._time("write")
-
-    def put(
-        self, batch: Batch, generation: Generation, vectors: Vectors, writer: Writer, *, count: bool
-    ) -> None:
-        """One batch: embedded here, written by `writer`, then counted (a new generation is counted when it is whole)."""
-        session = self.session
-        session.check_stop()
-        work = embed(batch, vectors, self.tally)
-        self._time("embed")
-        store = session.store if touches_store(work.items) else None
-
-        def write() -> None:
-            if store is None:
-                record(work.items, self.manifest, generation.number)
-                return
-            apply(
-                work,
-                manifest=self.manifest,
-                store=store,
-                generation=generation.number,
-                name=generation.name,
-                timestamp=session.timestamp,
-            )
-
-        def done() -> None:
-            if count:
-                self.tally.batch(work.items, batch.failures)
-            else:
-                self.failed += batch.failures
-            session.progress.advance(
-                len(batch.items) + len(batch.failures), sum(item.chunks for item in work.items)
-            )
-
-        writer.put(write, done)  # waits for the batch before
-        self._time("write")
-
-    # the end
-
-    def _retire(self) -> None:
-        from pipesched.pipeline.generations import drop_retired, due
-
-        if due(self.manifest.generations("retired"), self.session.started):
-            drop_retired(self.session)
-
-    def _leave(self) -> None:
-        """Let go of the store, remove what Chroma left behind, and record what it looks like now."""
-        session = self.session
-        if not session.store_is_open and self.manifest.probe() is not None:
-            return
-        info: Probe | None = None
-        if session.store_is_open and session.options.store_is_server:
-            found = session.store.find(session.collection)
-            info = Probe(found.uuid, found.count, -1) if found else None
-        session.close_store()
-        if session.dropped:
-            session.backends.sweep(session.options.storage_path)
-        if not self.manifest.has_intents():
-            seen = session.backends.probe(session.options.storage_path)
-            self.manifest.put_probe(info if seen is None else seen.get(session.collection))
-        faults.reach("finished")
-        self._time("finish")
-
-    def _outcome(self, decision: Decision, *, interrupted: bool) -> Outcome:
-        tally = self.tally
-        live = self.manifest.generation("live")
-        chunks = self.manifest.counts(live.number)[1] if live else 0
-        stats = tally.stats(chunks)
-        partial = bool(tally.errors)
-        return Outcome(
-            status="interrupted" if interrupted else "partial" if partial else "succeeded",
-            message=tally.message(chunks, notes=self.session.notes, interrupted=interrupted),
-            mode=decision.mode,
-            mode_reason=decision.reason,
-            stats=stats,
-            documents=tuple(sorted(tally.changes, key=lambda change: change.source)),
-            errors=tuple(tally.errors),
-            timings={name: round(seconds, 3) for name, seconds in self.session.timings.items()},
-            lengths=self.manifest.lengths(live.number) if live else LengthStatistics(),
-            exit_code=3 if partial else 0,
-        )
-
-    def _time(self, name: str) -> None:
-        now = time.monotonic()
-        self.session.timings[name] = self.session.timings.get(name, 0.0) + now - self._clock
-        self._clock = now
-
-
-def check_data_dir(options: PipelineOptions, live: Generation, building: Generation | None) -> None:
-    """Raises SettingsConflict when the collection was filled from another folder."""
-    known = {live.data_dir} | ({building.data_dir} if building else set())
-    if options.force_recreate or not live.data_dir or options.data_dir in known:
-        return
-    if os.path.realpath(live.data_dir) == os.path.realpath(options.data_dir):
-        return
-    raise SettingsConflict(
-        f"the collection {options.collection_name} is filled from {live.data_dir}, not from {options.data_dir}",
-        hint="name another --collection-name, or let --force-recreate fill this one from the new folder",
-        code="data_dir_conflict",
-    )

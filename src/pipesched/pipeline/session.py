@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipesched.errors import PipeschedError, ServiceUnavailable
+from pipesched.errors import PipeschedError, ServiceUnavailable, SettingsConflict
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends, Progress
 from pipesched.pipeline.cache import EmbeddingCache
@@ -127,6 +128,20 @@ class Session:
             self.model_error = error
             self.notes.append(f"the model could not be checked: {error.message}")
             return assumed
+
+    def check_data_dir(self, live: Generation | None, building: Generation | None) -> None:
+        """Raises SettingsConflict when the collection was filled from another folder."""
+        options = self.options
+        if live is None or not live.data_dir or options.force_recreate:
+            return
+        known = {live.data_dir} | ({building.data_dir} if building else set())
+        if options.data_dir in known or os.path.realpath(live.data_dir) == os.path.realpath(options.data_dir):
+            return
+        raise SettingsConflict(
+            f"the collection {options.collection_name} is filled from {live.data_dir}, not from {options.data_dir}",
+            hint="name another --collection-name, or let --force-recreate fill this one from the new folder",
+            code="data_dir_conflict",
+        )
 
     def chunker(self, settings: IndexSettings) -> Chunker:
         return chunker_for(settings, self.backends)

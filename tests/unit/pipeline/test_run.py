@@ -317,6 +317,16 @@ def test_a_second_run_says_who_holds_the_store(index: Index) -> None:
     assert index.run().exit_code == 0
 
 
+def test_a_run_waits_for_a_busy_store_and_can_be_stopped_while_it_does(index: Index) -> None:
+    lock = KernelLock(lock_path(index.options.storage_path, index.index_dir))
+    assert lock.try_acquire()
+    stop = threading.Event()
+    threading.Timer(0.1, stop.set).start()
+    assert index.run(wait_seconds=60, stop=stop).status == "interrupted"
+    threading.Timer(0.1, lock.release).start()
+    assert index.run(wait_seconds=60).status == "succeeded"
+
+
 def test_a_collection_that_is_not_ours_is_refused_unless_adopted(tmp_path: Path) -> None:
     index = Index(tmp_path)
     index.write("one.md", text_of(1))
