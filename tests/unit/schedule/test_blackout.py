@@ -95,7 +95,7 @@ def test_an_instant_is_closed_by_what_the_clock_on_the_wall_shows(data):
     assert bool(stretch.reason) == closed(found, at) == bool(found.reason(at))
     assert stretch.begin <= at < stretch.end
     inside = stretch.begin
-    step = max(MINUTE, (stretch.end - stretch.begin) / 500)
+    step = max(MINUTE, (stretch.end - stretch.begin) / 1500)
     while inside < stretch.end:
         assert found.reason(inside) == stretch.reason
         inside += step
@@ -286,6 +286,18 @@ def test_the_dates_are_those_of_the_jobs_zone():
     assert tokyo.reason(datetime(2026, 6, 6, 14, 59, tzinfo=UTC)) == ""
     assert tokyo.reason(datetime(2026, 6, 6, 15, tzinfo=UTC)) == "not on 2026-06-07 (calendar)"
     assert tokyo.reason(datetime(2026, 6, 7, 15, tzinfo=UTC)) == ""
+
+
+def test_a_clock_that_goes_back_over_midnight_leads_back_into_the_day_before():
+    # At 00:01 on 7 November 2010, 02:31 UTC, to 23:01 on the 6th.
+    moment, change = datetime(2010, 11, 7, 2, 30, 30, tzinfo=UTC), datetime(2010, 11, 7, 2, 31, tzinfo=UTC)
+    begins = blackout((), ("2010-11-07..2010-11-20",), "America/St_Johns")
+    assert (begins.stretch(moment).end, bool(begins.stretch(moment).reason)) == (change, True)
+    assert not begins.reason(change)
+    ends = blackout((), ("2010-10-20..2010-11-06", "2011-01-01"), "America/St_Johns")
+    assert (ends.stretch(moment).end, ends.reason(moment)) == (change, "")
+    assert ends.reason(change)
+    assert ends.stretch(change).begin == change
 
 
 def test_fires_to_come_leave_a_blackout_out():
