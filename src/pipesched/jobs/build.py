@@ -41,7 +41,7 @@ def build_policy(
     for name in ("start", "end"):
         if isinstance(values.get(name), str):
             values[name] = option_time(name, values[name], zone=zone, now=now)
-    for name in ("after", "notify", "not_during"):
+    for name in ("after", "notify"):
         if name in values:
             values[name] = tuple(dict.fromkeys(values[name]))
     if "trigger_on" in values and not values.get("after"):

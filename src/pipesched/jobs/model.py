@@ -90,6 +90,10 @@ def _said(parse: Callable[[str], _Parsed], text: str) -> _Parsed:
         raise ValueError(f"{error.message}. {error.hint}") from error
 
 
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
 def _printable(value: str) -> str:
     if _CONTROL.search(value):
         raise ValueError("must not contain control characters")
@@ -187,7 +191,7 @@ class JobPolicy(_Frozen):
     jitter: Seconds = 0.0
     after: tuple[JobId, ...] = ()
     trigger_on: TriggerOn = "success"
-    not_during: tuple[WindowText, ...] = ()
+    not_during: Annotated[tuple[WindowText, ...], AfterValidator(_each_once)] = ()
     start: AwareDatetime | None = None
     end: AwareDatetime | None = None
     max_runs: Annotated[int, Field(ge=1)] | None = None
