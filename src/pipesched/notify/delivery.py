@@ -91,7 +91,7 @@ class Courier:
         try:
             # Standard error is dropped: a plugin's traceback may show its URL.
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipesched.notify.deliver"],
+                [sys.executable, "-P", "-W", "ignore", "-m", "pipesched.notify.deliver"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -115,7 +115,7 @@ def _once(ping: Ping, *, allowed: bool, total: float) -> tuple[str, bool]:
         return f"no connection: {getattr(cause, 'strerror', None) or type(cause).__name__}", True
     finally:
         watch.cancel()
-        line.hang_up()
+        line.close()
 
 
 class _Line:
@@ -124,7 +124,8 @@ class _Line:
     def __init__(self, *, allowed: bool, until: float) -> None:
         self._allowed = allowed
         self.until = until
-        self._sockets: list[socket.socket] = []
+        self._handles: list[socket.socket] = []
+        """A second handle on each connection, by which it can be ended, also once TLS has taken the first one."""
 
     def connect(self, address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
         host, port = address
@@ -133,21 +134,26 @@ class _Line:
         if not self._allowed and (is_refused(host) or any(is_refused(str(each[4][0])) for each in found)):
             raise Refused("refused")
         for family, kind, protocol, _name, where in found:
+            made = socket.socket(family, kind, protocol)
             try:
-                made = socket.socket(family, kind, protocol)
                 made.settimeout(max(0.01, min(CONNECT_SECONDS, self.until - time.monotonic())))
-                self._sockets.append(made)
+                self._handles.append(made.dup())
                 made.connect(where)
             except OSError as failed:
+                made.close()
                 error = failed
             else:
                 return made
         raise error or OSError("no address")
 
     def hang_up(self) -> None:
-        for each in self._sockets:
+        """From another thread: whoever waits for an answer waits no more."""
+        for each in list(self._handles):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for each in self._handles:
             each.close()
 
     def opener(self) -> OpenerDirector:
@@ -204,7 +210,11 @@ class _Redirects(HTTPRedirectHandler):
         parts = urlsplit(new_url)
         if parts.scheme not in {"http", "https"}:
             return None
-        self._line.check(parts.hostname)
+        try:
+            self._line.check(parts.hostname)
+        except Refused:
+            file.close()
+            raise
         return super().redirect_request(request, file, code, message, headers, new_url)
 
 
