@@ -129,6 +129,8 @@ def print_job(app: App, row: Json) -> None:
     out.line(f"state      {row['state']}")
     if row["tags"]:
         out.line(f"tags       {', '.join(row['tags'])}")
+    if row["calendar"]:
+        out.line(f"not on     {', '.join(row['calendar'])} (the file's calendar)")
     last = row["last_run"]
     if last:
         seconds = last["duration_seconds"]

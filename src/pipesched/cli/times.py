@@ -108,6 +108,8 @@ def _why_none(job_file: JobFile, jobs: list[Job]) -> str:
         return f"nothing will fire: {which} paused; see pipesched resume --help"
     if all(job.timed().schedule.at_start for job in jobs):
         return "nothing will fire by the clock, but when the scheduler starts (@reboot)"
+    if any(job.timed().policy.blackout is not None for job in jobs):
+        return "nothing will fire any more outside of --not-during and the calendar"
     return "nothing will fire any more"
 
 
