@@ -90,7 +90,9 @@ class Change:
                 document.update(documents.write_job(job))
 
         known = frozenset(waiting)
-        self._jobs.update(overwrite, where("id").test(lambda value: isinstance(value, str) and value in known))
+        self._jobs.update(
+            overwrite, where("id").test(lambda value: isinstance(value, str) and value in known)
+        )
 
     def set_defaults(self, defaults: Defaults) -> None:
         table = self._database.table("defaults")

@@ -21,8 +21,8 @@ _GLOBAL_VALUES: Final = ("--file", "--state-dir", "--output-dir", "--log-level",
 _GLOBAL_SWITCHES: Final = ("--no-color", "--json")
 _RUN_VALUES: Final = ("--wait", "--run-id", "--scheduled-for", "--attempt")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_REDIRECTION = re.compile(r"\d*(?:>>?|<)(?:&\d+)?")
-_SHELL: Final = ("$", "`", "*", "?")
+_STREAM = re.compile(r"(?<!\S)[012](?=[<>])")  # the number in 2>&1
+_REPLACED: Final = ("$", "`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def read(line: str, *, environment: Mapping[str, str]) -> Command:
 
 
 def _words(line: str) -> list[str]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&")
+    lexer = shlex.shlex(_STREAM.sub("", line), posix=True, punctuation_chars="();<>|&")
     lexer.whitespace_split = True
     lexer.commenters = ""
     try:
@@ -79,7 +79,7 @@ def _words(line: str) -> list[str]:
         raise InvalidValue(f"its command cannot be read: {error}", hint="look at its quotes") from error
     # What the shell would replace cannot be known here; between single quotes it replaces nothing.
     bare = re.sub(r"'[^']*'", "", line)
-    for sign in _SHELL[:2]:
+    for sign in _REPLACED:
         if sign in bare:
             raise _not_ours(f"the shell would replace the {sign} in it")
     return words
@@ -91,8 +91,6 @@ def _without_redirections(words: Sequence[str], warnings: list[str]) -> list[str
     while rest:
         word = rest.pop(0)
         if word in {">", ">>", "<", ">&", "<&", "&>", "&>>"}:
-            if kept and kept[-1] in {"1", "2"}:
-                kept.pop()
             if rest:
                 rest.pop(0)
             said = "its redirection does not come along: a run's output is kept, see pipesched logs"
@@ -133,6 +131,8 @@ def _arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, object],
     rest = iter(arguments)
     for word in rest:
         if not word.startswith("-"):
+            if command is None and word != "run":
+                raise _not_ours(f"it is pipesched {word}, not pipesched run")
             if command is None:
                 command = word
             elif job_id is None:
@@ -156,10 +156,8 @@ def _arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, object],
             continue
         option, value_of = _option(name)
         values[option] = value_of if value_of is not None else _value(name, given, rest)
-    if command != "run":
-        raise _not_ours(
-            "it does nothing" if command is None else f"it is pipesched {command}, not pipesched run"
-        )
+    if command is None:
+        raise _not_ours("it does nothing")
     return job_id, values, warnings
 
 

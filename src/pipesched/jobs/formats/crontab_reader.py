@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,14 +12,15 @@ from pipesched.jobs.build import build_job, checked_id
 from pipesched.jobs.formats import commandline
 from pipesched.jobs.formats.model import Context, Found, Reading, Refused
 from pipesched.jobs.triggers import TriggerOptions, build_trigger
+from pipesched.schedule.parse import cron
 from pipesched.schedule.zones import load_zone
 from pipesched.settings import ENV_PREFIX, JOB_ID_PATTERN
 
 FORMAT: Final = "a crontab"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)")
 _LINE = re.compile(r"(@[A-Za-z]+|\S+(?:[ \t]+\S+){4})[ \t]+(\S.*)")
-_SCHEDULE = re.compile(r"@[A-Za-z]+|[-*0-9A-Za-z,/?#()~]+")
-_PERCENT = re.compile(r"(?<!\\)(?:\\\\)*%")
+_TIME = re.compile(r"[-*0-9Hh,/?()~]+")
+_PERCENT = re.compile(r"(?<!\\)%")
 
 
 @dataclass
@@ -26,7 +28,7 @@ class _Lines:
     """What the lines above the one at hand have said."""
 
     zone: str
-    comment: str = ""
+    comments: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -41,9 +43,9 @@ def read(text: str, *, name: str, context: Context) -> Reading:
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip(" \t")
         if not line:
-            state.comment = ""
+            state.comments.clear()
         elif line.startswith("#"):
-            state.comment = line.lstrip("#").strip()
+            state.comments.append(line.lstrip("#").strip())
         elif (variable := _VARIABLE.fullmatch(line)) is not None:
             recognised = True
             try:
@@ -51,9 +53,9 @@ def read(text: str, *, name: str, context: Context) -> Reading:
             except InvalidValue as error:
                 entries.append(Refused.because(f"line {number}", error))
         else:
-            recognised = _LINE.fullmatch(line) is not None or recognised
+            recognised = _parts(line) is not None or recognised
             entries.append(_entry(line, number, state, context))
-            state.comment = ""
+            state.comments.clear()
     if entries and not recognised:
         raise _no_crontab(name)
     return Reading(FORMAT, tuple(entries), tuple(state.warnings))
@@ -85,24 +87,26 @@ def _set(state: _Lines, name: str, text: str) -> None:
 
 
 def _entry(line: str, number: int, state: _Lines, context: Context) -> Found | Refused:
-    label = state.comment if re.fullmatch(JOB_ID_PATTERN, state.comment) else f"line {number}"
-    match = _LINE.fullmatch(line)
-    if match is None or not all(_SCHEDULE.fullmatch(part) for part in match[1].split()):
+    named, description = _names(state.comments)
+    label = named or f"line {number}"
+    parts = _parts(line)
+    if parts is None:
         return Refused(
             label, f"line {number} is no crontab line: {line!r:.80}", "minute hour day month weekday command"
         )
-    if _PERCENT.search(match[2]):
+    expression, command_text = parts
+    if _PERCENT.search(command_text):
         return Refused(
             label, "its command has a %, after which all is its input", r"write \% for the sign itself"
         )
     try:
+        cron(expression, zone=state.zone, job_id="")
         environment = {key: value for key, value in state.environment.items() if key.startswith(ENV_PREFIX)}
-        command = commandline.read(match[2].replace("\\%", "%"), environment=environment)
-        job_id, description = _names(state.comment, command.job_id, number)
-        label = job_id
+        command = commandline.read(command_text.replace("\\%", "%"), environment=environment)
+        label = job_id = named or command.job_id or f"line_{number}"
         checked_id(job_id)
         trigger = build_trigger(
-            TriggerOptions(expression=match[1]), job_id=job_id, zone=state.zone, now=context.now
+            TriggerOptions(expression=expression), job_id=job_id, zone=state.zone, now=context.now
         )
         given = {"description": description}
         job = build_job(job_id, trigger, given, command.config, zone=state.zone, now=context.now)
@@ -111,9 +115,18 @@ def _entry(line: str, number: int, state: _Lines, context: Context) -> Found | R
     return Found(job, command.warnings)
 
 
-def _names(comment: str, in_command: str | None, number: int) -> tuple[str, str]:
-    """The job's id and its description: a comment of one word is an id, a longer one says what the job is for."""
-    if re.fullmatch(JOB_ID_PATTERN, comment):
-        return comment, ""
-    description = "".join(sign for sign in comment if sign.isprintable())[:2000]
-    return in_command or f"line_{number}", description
+def _parts(line: str) -> tuple[str, str] | None:
+    """The schedule and the command; nothing for what cannot be a crontab line, such as a sentence."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    schedule = match[1].split()
+    timed = len(schedule) == 1 or all(_TIME.fullmatch(part) for part in schedule[:2])
+    return (match[1], match[2]) if timed else None
+
+
+def _names(comments: Sequence[str]) -> tuple[str, str]:
+    """The id and the description: the first comment of one word is the id, the others say what the job is for."""
+    job_id = next((comment for comment in comments if re.fullmatch(JOB_ID_PATTERN, comment)), "")
+    others = " ".join(comment for comment in comments if comment != job_id)
+    return job_id, "".join(sign for sign in others if sign.isprintable())[:2000]

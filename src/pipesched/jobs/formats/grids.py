@@ -12,7 +12,6 @@ from pipesched.jobs.model import IntervalTrigger
 
 _DAY: Final = 86_400
 _WEEK: Final = 7 * _DAY
-_WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def cron_expression(trigger: IntervalTrigger) -> str | None:
     if len(found) != 1 or found[0].seconds != (0,):
         return None
     times = found[0]
-    weekday = "*" if times.weekday is None else _WEEKDAYS[times.weekday]
+    weekday = "*" if times.weekday is None else str(times.weekday)
     return f"{_field(times.minutes, 60)} {_field(times.hours, 24)} * * {weekday}"
 
 

@@ -216,7 +216,9 @@ def _sandbox(job_file: JobFile, place: Place) -> list[str]:
         policy.notify or policy.ping for policy in policies
     )
     network = ["IPAddressDeny=any", "IPAddressAllow=localhost"] if alone else []
-    return [*lines, *_SANDBOX, *network]
+    # Root keeps a file's owner when it writes it.
+    owner = [] if place.user else ["SystemCallFilter=@chown"]
+    return [*lines, *_SANDBOX, *owner, *network]
 
 
 def _folders(writable: Iterable[str], readable: Iterable[str], *, state_dir: str) -> list[str]:
