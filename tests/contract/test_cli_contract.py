@@ -93,6 +93,7 @@ READ = {
     "reports": ["reports"],
     "status": ["status"],
     "health": ["health", "--no-scheduler"],
+    "export": ["export"],
     "search": ["search", "sourdough"],
     "verify": ["verify"],
     "verify --deep": ["verify", "--deep"],
@@ -107,6 +108,7 @@ KEYS: dict[str, set[str]] = {
     "reports": {"reports"},
     "status": STATUS,
     "health": {"status", "checks"},
+    "export": {"exported_at", "defaults", "jobs"},
     "search": {"results"},
     "verify": {"ok", "missing", "extra", "changed", "bad_vectors"},
     "verify --deep": {"ok", "missing", "extra", "changed", "bad_vectors"},
@@ -122,6 +124,7 @@ CHANGING = {
     "remove": (["remove", "old", "--yes"], set()),
     "pause": (["pause", "old"], set()),
     "resume": (["resume", "old"], set()),
+    "import": (["import", "schedules.json", "--replace"], {"jobs", "skipped", "warnings"}),
     "daemon": (["daemon", "--once", "--no-http"], None),
 }
 
@@ -151,6 +154,9 @@ FAILING = [
     (["next", "--count", "0"], 2, None),
     (["explain", "nonsense"], 2, "invalid_value"),
     (["explain", "0 0 31 4 *"], 2, "invalid_value"),
+    (["export", "--format", "toml"], 2, "invalid_value"),
+    (["import", "nothing.json"], 2, "usage"),
+    (["import", "schedules.json"], 2, "job_exists"),
     (["run", "nothing"], 4, "job_not_found"),
     (["run", "--data-dir", "nowhere"], 2, "data_dir_missing"),
     (["run", "--chunk-size", "0"], 2, "invalid_value"),

@@ -235,12 +235,12 @@ def import_jobs(
     reading = detect.read(data, name=file, context=Context(zone=default_zone(job_file), now=now))
     plan = plan_import(reading, job_file, replace=replace, check=sharing_check(app), now=now)
     fails = bool(plan.refused) and not (skip_invalid and plan.changes)
-    if dry_run or fails:
-        _show_plan(app, plan, reading, job_file, dry_run=dry_run)
-        if fails:
-            _fail(app, _refusal(plan.refused, f"cannot be imported from {file}"), plan)
-        if dry_run:
-            _document(app, plan, job_file, dry_run=True)
+    if dry_run:
+        _show_plan(app, plan, reading, job_file)
+    if fails:
+        _fail(app, _refusal(plan.refused, f"cannot be imported from {file}"), plan)
+    if dry_run:
+        _document(app, plan, job_file, dry_run=True)
         return
     note_problems(app, job_file)
     backup = store.merge(plan.jobs, replacing=plan.replaced, defaults=plan.defaults, check=sharing_check(app))
@@ -291,6 +291,8 @@ def _refusal(refused: Sequence[Refused], what: str) -> PipeschedError:
 def _fail(app: App, error: PipeschedError, plan: ImportPlan) -> None:
     """Raise `error`; for programs with everything that was refused beside it."""
     if not app.json:
+        for refused in plan.refused[_NAMED:]:
+            app.out.note(f"refused {refused.id}: {refused.reason}")
         raise error
     app.out.document({"error": error.as_dict(), "jobs": [], **_plan_remarks(plan)})
     raise typer.Exit(error.exit_code)
@@ -334,11 +336,9 @@ def _document(
         )
 
 
-def _show_plan(app: App, plan: ImportPlan, reading: Reading, job_file: JobFile, *, dry_run: bool) -> None:
+def _show_plan(app: App, plan: ImportPlan, reading: Reading, job_file: JobFile) -> None:
+    """What a dry run would do, for people."""
     if app.json:
-        return
-    if not dry_run:
-        _note(app, plan)
         return
     app.out.line(f"{reading.format}; a dry run, so that nothing is written")
     _table(app, plan, job_file, refused=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
 from pipesched.errors import InvalidValue
@@ -44,7 +44,7 @@ def read(line: str, *, environment: Mapping[str, str]) -> Command:
     words = _words(line)
     folder = None
     if words[:1] == ["cd"] and len(words) > 2 and words[2] == "&&":
-        folder, words = PurePosixPath(words[1]), words[3:]
+        folder, words = words[1], words[3:]
     words = _without_redirections(words, warnings)
     variables = dict(environment)
     while words and (match := _ASSIGNMENT.fullmatch(words[0])):
@@ -63,7 +63,7 @@ def read(line: str, *, environment: Mapping[str, str]) -> Command:
         path = values.get(name)
         if isinstance(path, str) and not is_server(path) and not path.startswith(("/", "~")):
             if folder is not None:
-                values[name] = str(folder / path)
+                values[name] = posixpath.join(folder, path)
             else:
                 warnings.append(f"--{name.replace('_', '-')} {path} is now taken from the job file's folder")
     return Command(job_id, PipelineConfig.checked(values), tuple(warnings))
@@ -104,12 +104,12 @@ def _without_redirections(words: Sequence[str], warnings: list[str]) -> list[str
 def _after_program(words: Sequence[str]) -> list[str]:
     """What follows `pipesched` or `python -m pipesched`."""
     if words:
-        program = PurePosixPath(words[0]).name
+        program = posixpath.basename(words[0])
         if program == "pipesched":
             return list(words[1:])
         if re.fullmatch(r"python[0-9.]*", program) and list(words[1:3]) == ["-m", "pipesched"]:
             return list(words[3:])
-        if len(words) > 1 and PurePosixPath(words[1]).name == "pipesched":
+        if len(words) > 1 and posixpath.basename(words[1]) == "pipesched":
             raise _not_ours(
                 f"it starts with {words[0]!r:.40}, as a system crontab has a user there", "take that word out"
             )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
 from typing import Final
 
 from pipesched.errors import InvalidValue
@@ -202,10 +202,10 @@ def _sandbox(job_file: JobFile, place: Place) -> list[str]:
     writable = [
         str(paths.home), str(paths.state_dir.parent), str(paths.output_dir.parent),
         # The lock lies beside the store.
-        *(str(PurePath(store).parent) for store in stores),
+        *(posixpath.dirname(store) for store in stores),
     ]  # fmt: skip
     readable = [each.data_dir for each in options]
-    program = [str(PurePath(place.program[0]).parent.parent)]
+    program = [posixpath.dirname(posixpath.dirname(place.program[0]))]
     lines = [
         f"User={place.user}" if place.user else "# The job file is root's: give it to a user of its own."
     ]
