@@ -394,3 +394,10 @@ def test_thousands_come_in_and_are_replaced_in_a_moment(run: Run) -> None:
     file = put("old.json", {"jobs": [cron(f"job{number}", hour=number % 24) for number in range(3000)]})
     assert run("import", file, "--json").code == 0
     assert len(run("import", file, "--replace", "--json").json["replaced"]) == 3000
+
+
+def test_the_zone_of_jobs_that_name_none_can_be_given(run: Run) -> None:
+    file = put("old.json", {"jobs": [cron("a"), cron("b", timezone="Asia/Tokyo")]})
+    assert run("import", file, "--timezone", "Europe/Rigga", "--json").code == 2
+    assert run("import", file, "--timezone", "America/Chicago").code == 0
+    assert [job["timezone"] for job in listed(run).values()] == ["America/Chicago", "Asia/Tokyo"]

@@ -212,6 +212,12 @@ def import_jobs(
         bool, typer.Option("--replace", help="Put jobs in place of those of the same id.")
     ] = False,
     skip_invalid: SkipInvalid = False,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--timezone", metavar="ZONE", help="Of jobs that name none [the machine's].", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Add the jobs of a file: all of them, or none and the reasons.
 
@@ -221,8 +227,8 @@ def import_jobs(
 
     Example: pipesched import old-scheduler.json --dry-run
     """
-    from pipesched.cli.add import sharing_check
-    from pipesched.cli.resolution import default_zone, note_problems
+    from pipesched.cli.add import job_zone, sharing_check
+    from pipesched.cli.resolution import note_problems
     from pipesched.jobs.formats import detect
     from pipesched.jobs.formats.model import Context
     from pipesched.jobs.formats.plan import plan_import
@@ -232,7 +238,7 @@ def import_jobs(
     store = JobStore(app.paths.job_file)
     job_file = store.load()
     data = _read(app, file)
-    reading = detect.read(data, name=file, context=Context(zone=default_zone(job_file), now=now))
+    reading = detect.read(data, name=file, context=Context(zone=job_zone(timezone, job_file), now=now))
     plan = plan_import(reading, job_file, replace=replace, check=sharing_check(app), now=now)
     fails = bool(plan.refused) and not (skip_invalid and plan.changes)
     if dry_run:
@@ -264,6 +270,8 @@ def _read(app: App, file: str) -> bytes:
     from pipesched.files import os_error
 
     if file == STREAM:
+        if sys.stdin is None:
+            raise UsageError("FILE: stdin is closed", hint="name a file of jobs")
         return sys.stdin.buffer.read()
     path = app.cwd / file
     try:

@@ -110,7 +110,7 @@ def test_an_export_gives_back_what_its_trigger_texts_hold() -> None:
     assert once.job.trigger.at == datetime(2026, 6, 17, 5, 11, 43, 485972, tzinfo=UTC)
     assert once.job.name == "Simple Pipeline Job: once"
     assert hourly.job.trigger.seconds == 3600
-    assert hourly.job.trigger.anchor == datetime(2026, 3, 2, 18, 11, 13, 485819, tzinfo=UTC)
+    assert hourly.job.trigger.anchor == datetime(2026, 3, 2, 18, 11, 13, tzinfo=UTC)
     assert daily.job.trigger.expression == "0 2 * * *"
     assert sunday.job.trigger.expression == "0 1 * * sun"
     assert "does not hold its config" in daily.warnings[0]
@@ -380,3 +380,11 @@ def test_a_job_that_is_off_comes_in_paused() -> None:
 def test_a_bare_list_of_jobs_is_read_too() -> None:
     (entry,) = read([{"id": "a", "type": "cron", "hour": 1}]).entries
     assert isinstance(entry, Found)
+
+
+def test_a_next_run_in_another_zone_is_said() -> None:
+    document = {"trigger": "cron[hour='2', minute='0']", "config": {}}
+    (warning,) = found({**document, "next_run_time": "2026-03-03T02:00:00-05:00"}).warnings
+    assert "--timezone" in warning
+    assert found({**document, "next_run_time": "2026-03-03T02:00:00+02:00"}).warnings == ()
+    assert found({**document, "next_run_time": None}).warnings == ()

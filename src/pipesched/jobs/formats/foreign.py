@@ -207,6 +207,7 @@ def _from_object(trigger: Mapping[str, Any]) -> TriggerOptions:
 def _from_text(job: _Job, text: str) -> TriggerOptions:
     match apscheduler.read_text(text):
         case apscheduler.Cron(expression):
+            _compare_zones(job)
             return TriggerOptions(expression=_with_weekday(job, expression))
         case apscheduler.Interval(seconds):
             return TriggerOptions(seconds=seconds, anchor=_next_run(job))
@@ -234,8 +235,24 @@ def _next_run(job: _Job) -> str | None:
     value = job.document.get("next_run_time")
     if not isinstance(value, str):
         return None
-    parse_time(value, zone=load_zone(job.zone), now=job.now)
-    return value
+    at = parse_time(value, zone=load_zone(job.zone), now=job.now)
+    return at.replace(microsecond=0).isoformat()
+
+
+def _compare_zones(job: _Job) -> None:
+    """That system wrote no zone, but the next run with its offset, which tells when the zone here is another."""
+    value = job.document.get("next_run_time")
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return
+    if at is None or at.tzinfo is None:
+        return
+    zone = load_zone(job.zone)
+    if at.astimezone(zone).utcoffset() != at.utcoffset():
+        job.warnings.append(
+            f"its next run there, {value}, is in another zone than {job.zone}; see --timezone"
+        )
 
 
 def _instant(job: _Job, wall: str, zone: str) -> str:

@@ -36,12 +36,15 @@ def policy_remarks(job: Job, remarks: Remarks, *, said: Collection[str]) -> None
         "max_runs": policy.max_runs is not None and "it does not end after so many runs (max_runs)",
         "pause_after_failures": policy.pause_after_failures is not None
         and "it is not paused after failures in a row (pause_after_failures)",
-        "notify": bool(policy.notify) and "nobody is notified (notify)",
-        "ping": policy.ping is not None and "no heartbeat is sent (ping)",
+        # A run tells itself how it ended; one that does not happen cannot.
+        "notify": bool(policy.notify) and "nobody is told of runs that are late or missed (notify)",
     }
     for setting, text in texts.items():
         if isinstance(text, str) and setting not in said:
             remarks.add(job.id, text)
+    for url in (*policy.notify, policy.ping):
+        if url is not None and url.startswith("env:"):
+            remarks.add(job.id, f"the variable {url.removeprefix('env:')} has to be in its environment")
 
 
 def clock_remark(job: Job, now: datetime) -> str:
