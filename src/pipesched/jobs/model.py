@@ -274,7 +274,8 @@ class Job(_Frozen):
 
     def timed(self) -> TimedJob:
         """The job as the scheduler sees it. Raises InvalidValue."""
-        policy = _timed_policy(self.policy, self.calendar, self.timezone)
+        zone = self.timezone if self.policy.not_during or self.calendar else ""
+        policy = _timed_policy(self.policy, self.calendar, zone)
         if self.trigger.type == "once" and self.trigger.if_past == "run" and policy.grace is None:
             late = max(0.0, ((self.created_at or self.since) - self.trigger.at).total_seconds())
             policy = replace(policy, grace=late + DAY_SECONDS)
@@ -299,19 +300,12 @@ class Job(_Frozen):
         return self.model_copy(update={"since": since, "since_schedule": self.schedule_key})
 
 
+@lru_cache(maxsize=4096)
 def _timed_policy(policy: JobPolicy, calendar: tuple[str, ...], zone: str) -> Policy:
-    if policy is not _NO_POLICY:
-        return policy.timed(zone=zone, calendar=calendar)
-    return _calendar_policy(calendar, zone) if calendar else _NO_TIMED_POLICY
+    """One for all jobs that say the same."""
+    return policy.timed(zone=zone, calendar=calendar)
 
 
-@lru_cache(maxsize=1024)
-def _calendar_policy(calendar: tuple[str, ...], zone: str) -> Policy:
-    """One for all jobs that say nothing else."""
-    return _NO_POLICY.timed(zone=zone, calendar=calendar)
-
-
-_NO_TIMED_POLICY: Final = Policy()
 _A_SECOND: Final = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(2000, 1, 1, tzinfo=UTC)
 
 

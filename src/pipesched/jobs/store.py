@@ -53,7 +53,7 @@ class JobStore:
         if found is None:
             return JobFile()
         data, stamp = found
-        job_file = self._parse(data, stamp)[0].job_file
+        job_file = self._parse(data, stamp, consume=True)[0].job_file
         return documents.checked_schedules(job_file) if schedules else job_file
 
     def _read(self) -> tuple[bytes, Stamp] | None:
@@ -78,13 +78,14 @@ class JobStore:
         except OSError as error:
             raise os_error("read", self.path, error) from error
 
-    def _parse(self, data: bytes, stamp: Stamp) -> tuple[Reading, Tables]:
+    def _parse(self, data: bytes, stamp: Stamp, *, consume: bool = False) -> tuple[Reading, Tables]:
         tables = encoding.parse(data, name=str(self.path))
         version = encoding.schema_version(tables, name=str(self.path))
         if version < SCHEMA_VERSION:
             tables = encoding.migrate(tables, version=version)
         context = Context(timezone=_machine_zone, written_at=_from_ns(stamp[0]))
-        return documents.read(tables, context=context, stamp=stamp, version=version), tables
+        reading = documents.read(tables, context=context, stamp=stamp, version=version, consume=consume)
+        return reading, tables
 
     # ---- changing
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +14,7 @@ from pipesched.errors import DataError
 from pipesched.jobs import documents, encoding
 from pipesched.jobs.model import IntervalTrigger, JobFile
 from pipesched.jobs.store import JobStore
+from pipesched.options import PipelineConfig
 
 WRITTEN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -284,3 +287,52 @@ def test_any_json_in_the_tables_is_read_or_named(jobs: dict, defaults: object, j
     reading = documents.read(tables, context=context, stamp=None, version=1)
     named = len(reading.job_file.jobs) + sum("job" in each.message for each in reading.job_file.problems)
     assert named >= len(tables["jobs"])
+
+
+def test_jobs_share_what_they_have_in_common_and_a_change_of_one_changes_no_other(store, now) -> None:
+    documents = {
+        str(number): {
+            "id": f"job-{number}",
+            "trigger": {"type": "cron", "expression": f"{number} 2 * * *"},
+            "timezone": "UTC",
+            "since": "2026-03-01T00:00:00Z",
+            "policy": {"retries": 2} if number else {"retries": 2.0},
+            "config": {"data_dir": f"data/{number}"},
+        }
+        for number in range(4)
+    }
+    store.path.write_text(json.dumps({"jobs": documents}))
+    jobs = store.load().jobs
+    assert jobs["job-1"].policy is jobs["job-2"].policy
+    assert {job.policy.retries for job in jobs.values()} == {2}
+    before = [job.model_dump(exclude_unset=True) for job in jobs.values()]
+    changed = jobs["job-1"].model_copy(update={"paused_at": now, "config": PipelineConfig(adopt=True)})
+    assert "paused_at" in changed.model_fields_set
+    assert [job.model_dump(exclude_unset=True) for job in jobs.values()] == before
+
+
+def test_ten_thousand_jobs_take_three_kilobytes_each_at_most(tmp_path) -> None:
+    jobs = {
+        str(number): {
+            "id": f"job-{number}",
+            "trigger": {"type": "cron", "expression": f"{number % 60} {number % 24} * * *"},
+            "timezone": "UTC",
+            "since": "2026-03-01T00:00:00+00:00",
+            "created_at": "2026-03-01T00:00:00+00:00",
+            "policy": {"retries": 2} if number % 2 else {},
+            "config": {"data_dir": f"data/{number}"},
+        }
+        for number in range(10_000)
+    }
+    (tmp_path / "schedules.json").write_text(json.dumps({"jobs": jobs}))
+    script = (
+        "from pathlib import Path; from pipesched.jobs.store import JobStore;"
+        "size = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096;"
+        "JobStore(Path('empty.json')).load(); before = size();"
+        "timed = [job.timed() for job in JobStore(Path('schedules.json')).load().jobs.values()];"
+        "print((size() - before) / len(timed))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 3_500
