@@ -274,7 +274,7 @@ def serve(folder: Path) -> int:
     def command(launch: Launch) -> list[str]:
         return ["bash", "--norc", "-c", STAMP, launch.run_id, str(folder / "ours")]
 
-    paths = Paths.resolve(job_file=folder / "schedules.json")
+    paths = Paths.resolve(file=str(folder / "schedules.json"))
     return serve(paths, Options(), environ=os.environ, command=command)
 
 
