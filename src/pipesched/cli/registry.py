@@ -39,7 +39,7 @@ COMMANDS: Final = {
         Entry("next", "times:next_fires", "Show when jobs will run.", JOBS),
         Entry("explain", "times:explain", "Say a cron expression in words.", JOBS),
         Entry("export", "transfer:export", "Write the jobs for pipesched, cron, systemd, Kubernetes.", JOBS),
-        Entry("import", "transfer:import_jobs", "Add the jobs of a file, or of another scheduler.", JOBS),
+        Entry("import", "importing:import_jobs", "Add the jobs of a file, or of another scheduler.", JOBS),
         Entry("run", "run:run", "Run the pipeline once, now.", RUNS),
         Entry("history", "history:history", "Show past runs, newest first.", RUNS),
         Entry("logs", "history:logs", "Show a run's output.", RUNS),
