@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -13,6 +14,7 @@ class Request:
     method: str
     path: str
     body: bytes
+    headers: Mapping[str, str]
 
     @property
     def json(self) -> Any:
@@ -35,7 +37,7 @@ class Webhook:
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                hook.requests.append(Request(self.command, self.path, body))
+                hook.requests.append(Request(self.command, self.path, body, dict(self.headers)))
                 hook.ending.wait(hook.delay)
                 try:
                     if hook.drip:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import socket
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from urllib.request import (
     HTTPHandler,
     HTTPRedirectHandler,
@@ -49,8 +50,18 @@ class Ping:
         """The suffix goes before the query, the run's UUID into it."""
         parts = urlsplit(self.url)
         path = parts.path.rstrip("/") + (f"/{self.suffix}" if self.suffix else "")
+        netloc = parts.netloc.rpartition("@")[2]
         query = [*parse_qsl(parts.query, keep_blank_values=True), ("rid", str(run_uuid(self.run_id)))]
-        return urlunsplit((parts.scheme, parts.netloc, path, urlencode(query), ""))
+        return urlunsplit((parts.scheme, netloc, path, urlencode(query), ""))
+
+    @property
+    def authorization(self) -> str | None:
+        """What the URL's user and password come to, as a header."""
+        parts = urlsplit(self.url)
+        if parts.username is None and parts.password is None:
+            return None
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def run_uuid(run_id: str) -> uuid.UUID:
@@ -97,6 +108,8 @@ def _once(ping: Ping, *, allowed: bool, total: float) -> tuple[str, bool]:
     watch.start()
     try:
         request = Request(ping.full_url, headers={"User-Agent": f"pipesched/{__version__}"})  # noqa: S310  checked: http(s)
+        if ping.authorization is not None:
+            request.add_unredirected_header("Authorization", ping.authorization)
         with line.opener().open(request, timeout=CONNECT_SECONDS):
             return "", False
     except HTTPError as error:

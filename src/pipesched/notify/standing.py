@@ -14,7 +14,7 @@ from pipesched.runs.ledger import Ledger
 from pipesched.runs.logs import log_path
 from pipesched.runs.model import FAILED
 from pipesched.settings import Paths
-from pipesched.views.health import HealthFacts, check_lateness
+from pipesched.views.health import CATCH_UP, OVERDUE_AFTER, HealthFacts, check_lateness
 from pipesched.views.scheduler import SchedulerFacts
 from pipesched.views.snapshot import JobView, Memory, take
 from pipesched.views.vitals import job_facts, only_dry
@@ -88,7 +88,9 @@ def standing(
 ) -> Standing:
     job, summary = view.job, view.summary
     found = job_facts(view, ledger, facts.now, dry=only_dry(view, environment, job_file.defaults.config))
-    late = None if not job.enabled or view.state == "done" else check_lateness(found, facts)
+    late = None
+    if job.enabled and view.state != "done" and not _may_catch_up(view, facts):
+        late = check_lateness(found, facts)
     missed = summary.totals.get("missed", 0)
     newest = next(iter(ledger.history(job.id, {"missed"}, None, 1)), None) if missed else None
     retrying = view.progress.retry is not None or any(run.attempt > 1 for run in summary.active)
@@ -109,6 +111,15 @@ def standing(
         missed_at=None if newest is None else newest.queued_at,
         missed_reason="" if newest is None else newest.reason,
     )
+
+
+def _may_catch_up(view: JobView, facts: HealthFacts) -> bool:
+    """Whether what is late may be in order in a moment: it has just been started, or the scheduler has."""
+    since = [run.started_at or run.queued_at for run in view.summary.active]
+    if any(time is not None and facts.now - time < OVERDUE_AFTER for time in since):
+        return True
+    started = facts.scheduler.started_at
+    return facts.scheduler.running and started is not None and facts.now - started < CATCH_UP
 
 
 def last_hint(run: Run | None, paths: Paths) -> str:

@@ -44,6 +44,13 @@ def test_a_server_that_takes_it_is_asked_once() -> None:
         assert hook.paths[0].startswith("/x/start?rid=")
 
 
+def test_a_user_and_a_password_become_a_header_that_no_redirect_gets() -> None:
+    with Webhook() as end, Webhook(status=302, location=f"http://{end.address}/there") as hook:
+        assert send(ping(f"http://me:s%40cret@{hook.address}/x"), {}) == ""
+        assert hook.requests[0].headers["Authorization"] == "Basic bWU6c0BjcmV0"
+        assert "Authorization" not in end.requests[0].headers
+
+
 @pytest.mark.parametrize(("status", "tries"), [(500, 3), (503, 3), (429, 3), (404, 1), (400, 1)])
 def test_what_may_pass_is_tried_again_and_what_will_not_is_not(status: int, tries: int) -> None:
     with Webhook(status=status) as hook:

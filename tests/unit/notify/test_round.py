@@ -14,6 +14,7 @@ from pipesched.notify.told import ToldFiles
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.logs import log_path
 from pipesched.settings import Paths
+from pipesched.views.scheduler import SchedulerFacts
 from support.world import World, WorldSource
 
 HOUR = timedelta(hours=1)
@@ -104,6 +105,22 @@ def test_a_job_without_a_success_for_two_periods_is_late(world: World) -> None:
     world.ran("hourly", world.now - timedelta(hours=3))
     letters = Letters()
     rounds(world, letters).go()
+    rounds(world, letters).go()
+    assert letters.titles == ["hourly is late"]
+
+
+def test_a_late_job_that_has_just_been_started_or_whose_scheduler_has_is_given_time(world: World) -> None:
+    world.job("hourly", 3600.0, policy=notifying(), since=world.now - timedelta(hours=12))
+    world.ran("hourly", world.now - timedelta(hours=3))
+    letters = Letters()
+    world.facts = SchedulerFacts(running=True, started_at=world.now - timedelta(minutes=9))
+    rounds(world, letters).go()
+    world.facts = SchedulerFacts(running=True, started_at=world.now - timedelta(hours=9))
+    running = world.ran("hourly", world.now - timedelta(minutes=1), "running")
+    rounds(world, letters).go()
+    assert letters.titles == []
+    with Ledger.open(world.paths.ledger, create=True) as ledger:
+        ledger.finish(running, status="interrupted", now=world.now)
     rounds(world, letters).go()
     assert letters.titles == ["hourly is late"]
 
