@@ -93,6 +93,7 @@ READ = {
     "reports": ["reports"],
     "status": ["status"],
     "health": ["health", "--no-scheduler"],
+    "prune": ["prune", "--dry-run"],
     "export": ["export"],
     "search": ["search", "sourdough"],
     "verify": ["verify"],
@@ -108,6 +109,7 @@ KEYS: dict[str, set[str]] = {
     "reports": {"reports"},
     "status": STATUS,
     "health": {"status", "checks"},
+    "prune": {"dry_run", "pruned", "bytes"},
     "export": {"exported_at", "defaults", "jobs"},
     "search": {"results"},
     "verify": {"ok", "missing", "extra", "changed", "bad_vectors"},
@@ -172,6 +174,10 @@ FAILING = [
     (["daemon", "--once", "--max-workers", "0"], 2, None),
     (["status", "--nope"], 2, "usage"),
     (["health"], 1, None),
+    (["doctor", "--job", "nothing"], 4, "job_not_found"),
+    (["notify-test", "nothing"], 4, "job_not_found"),
+    (["notify-test", "old"], 2, "usage"),
+    (["prune", "--nope"], 2, "usage"),
     (["search"], 2, "usage"),
     (["search", "x", "--where", "nonsense"], 2, "invalid_value"),
     (["verify", "--job", "nothing"], 4, "job_not_found"),
@@ -200,7 +206,11 @@ def check_times(value: object, path: str = "") -> None:
 
 
 def test_the_tables_leave_no_command_out() -> None:
-    shown = {name.split()[0] for name in READ} | set(CHANGING) | {"report", "rebuild", "cancel"}
+    shown = (
+        {name.split()[0] for name in READ}
+        | set(CHANGING)
+        | {"report", "rebuild", "cancel", "doctor", "notify-test"}
+    )
     assert shown == set(COMMANDS)
     assert {arguments[0] for arguments, _, _ in FAILING} == set(COMMANDS)
 
@@ -274,6 +284,15 @@ def test_health_says_each_check_and_fails_without_a_scheduler(indexed: Project) 
         assert check["status"] in {"pass", "warn", "fail"}
     ill = indexed("health", "--json")
     assert (ill.code, one_document(ill)["status"]) == (1, "fail")
+
+
+def test_doctor_says_each_check_and_what_mends_it(indexed: Project) -> None:
+    done = indexed("doctor", "--json")
+    document = one_document(done)
+    assert done.code == (1 if document["status"] == "fail" else 0)
+    for check in document["checks"].values():
+        assert set(check) >= {"status", "message", "hint"}
+        assert check["status"] == "pass" or check["hint"]
 
 
 def test_next_gives_as_many_fires_as_asked_for_in_order(indexed: Project) -> None:
