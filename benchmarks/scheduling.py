@@ -267,6 +267,8 @@ def scale(jobs: int, idle: float) -> None:
 
 def serve(folder: Path) -> int:
     """The daemon as `pipesched daemon --no-http` runs it, but that a run only writes down when it began."""
+    import logging
+
     from pipesched.daemon.launch import Launch
     from pipesched.daemon.service import Options, serve
     from pipesched.settings import Paths
@@ -274,6 +276,7 @@ def serve(folder: Path) -> int:
     def command(launch: Launch) -> list[str]:
         return ["bash", "--norc", "-c", STAMP, launch.run_id, str(folder / "ours")]
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     paths = Paths.resolve(file=str(folder / "schedules.json"))
     return serve(paths, Options(), environ=os.environ, command=command)
 
