@@ -34,9 +34,12 @@ def inspect_folder(storage_path: str, collection: str) -> Inspected | None:
     try:
         with closing(connect_read_only(folder / "chroma.sqlite3")) as connection:
             metadata = {
-                key: next((value for value in values if value is not None), "")
-                for key, *values in connection.execute(
-                    "SELECT key, str_value, int_value, float_value FROM collection_metadata WHERE collection_id = ?",
+                row[0]: bool(row[4])
+                if row[4] is not None
+                else next((v for v in row[1:4] if v is not None), "")
+                for row in connection.execute(
+                    "SELECT key, str_value, int_value, float_value, bool_value FROM collection_metadata"
+                    " WHERE collection_id = ?",
                     (found.uuid,),
                 )
             }

@@ -1,0 +1,68 @@
+"""A real store looked at without Chroma: whose the collection is, how many places its index has taken."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipesched.pipeline.model import Record
+from pipesched.pipeline.stores import open_store
+from pipesched.pipeline.stores.inspection import inspect_folder
+from pipesched.pipeline.stores.mark import Mark
+
+MARK = Mark(3, "digest", "onnx:some-model", "fingerprint", 8, 200, "query: ", "/srv/posts", "*.md", filling=True)
+
+
+def records(start: int, stop: int) -> list[Record]:
+    vectors = np.random.default_rng(1).normal(size=(stop, 8)).astype(np.float32)
+    return [
+        Record(f"r{i}", f"text {i}", {"source": f"{i}.md"}, vectors[i] / np.linalg.norm(vectors[i]))
+        for i in range(start, stop)
+    ]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store") / "db"
+    store = open_store(str(folder))
+    store.create("posts", MARK.to_metadata())
+    store.create("foreign", {"made_by": "somebody"})
+    store.upsert("posts", records(0, 1000))
+    for start in (1000, 2000):  # everything replaced, twice
+        store.upsert("posts", records(start, start + 1000))
+        store.delete("posts", [f"r{i}" for i in range(start - 1000, start)])
+    store.close()
+    return folder
+
+
+@pytest.fixture
+def folder(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "db"))
+
+
+def test_the_mark_and_the_slots_of_a_collection_are_read(folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    found = inspect_folder(str(folder), "posts")
+    assert found is not None
+    assert (found.rows, found.mark) == (1000, MARK)
+    assert found.slots is not None
+    assert found.slots >= 2000  # deleted rows keep their places
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_foreign_or_a_missing_collection_has_no_mark(folder: Path, tmp_path: Path) -> None:
+    foreign = inspect_folder(str(folder), "foreign")
+    assert foreign is not None
+    assert (foreign.mark, foreign.slots) == (None, None)
+    assert inspect_folder(str(folder), "nobody") is None
+    assert inspect_folder(str(tmp_path / "nowhere"), "posts") is None
+
+
+def test_an_index_file_that_is_cut_or_of_another_version_tells_nothing(folder: Path) -> None:
+    [header] = folder.rglob("header.bin")
+    for content in (b"", header.read_bytes()[:10], b"\x02" + header.read_bytes()[1:]):
+        header.write_bytes(content)
+        found = inspect_folder(str(folder), "posts")
+        assert found is not None
+        assert found.slots is None
