@@ -20,6 +20,7 @@ from pipesched.pipeline.model import EmbeddingFailure, ModelSpec, Record, Vector
 from pipesched.pipeline.run import run
 from pipesched.pipeline.search import Result, search
 from pipesched.pipeline.stores import Probe
+from pipesched.pipeline.stores.examination import Examined
 from pipesched.pipeline.verify import Verified, verify
 from pipesched.report import Outcome
 from support.memory_store import MemoryStore
@@ -113,6 +114,23 @@ class LossyStore(MemoryStore):
         super().upsert(name, records[1:])
 
 
+class NoNote:
+    """A store in memory cannot be torn."""
+
+    def __init__(self, storage_path: str) -> None: ...
+
+    def is_left(self) -> bool:
+        return False
+
+    def make(self) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+def nothing_wrong(storage_path: str, collections: Sequence[str], *, stop: threading.Event) -> Examined:
+    return Examined()
+
+
 def memory_backends(model: Model, disk: dict[str, Any], breaks_at: str = "") -> Backends:
     """Nothing real: for tests that make hundreds of runs. `breaks_at`: the operation at which the store fails, or "lossy"."""
 
@@ -131,7 +149,9 @@ def memory_backends(model: Model, disk: dict[str, Any], breaks_at: str = "") -> 
             for name, found in disk.items()
         }
 
-    return hash_backends(model, open_store=open_store, probe=probe, sweep=lambda _: [])
+    return hash_backends(
+        model, open_store=open_store, probe=probe, sweep=lambda _: [], examine=nothing_wrong, note=NoNote
+    )
 
 
 Rows = dict[str, tuple[str, dict[str, Any], np.ndarray]]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipesched.pipeline import embedders, stores
 from pipesched.pipeline.model import Embedder, ModelSpec, TokenCounter, VectorStore
-from pipesched.pipeline.stores import Probe
+from pipesched.pipeline.stores import Probe, WritingNote
+
+if TYPE_CHECKING:
+    from pipesched.pipeline.stores.examination import Examined
 
 
 class Progress(Protocol):
@@ -40,6 +44,22 @@ class OpenStore(Protocol):
     def __call__(self, storage_path: str, *, create: bool = True) -> VectorStore: ...
 
 
+class Examine(Protocol):
+    def __call__(
+        self, storage_path: str, collections: Sequence[str], *, stop: threading.Event
+    ) -> Examined: ...
+
+
+class Note(Protocol):
+    """See WritingNote."""
+
+    def is_left(self) -> bool: ...
+
+    def make(self) -> None: ...
+
+    def clear(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Backends:
     """The real ones; a test that is about something else brings cheaper ones."""
@@ -50,3 +70,5 @@ class Backends:
     open_store: OpenStore = stores.open_store
     probe: Callable[[str], dict[str, Probe] | None] = stores.probe
     sweep: Callable[[str], list[Path]] = stores.sweep
+    examine: Examine = stores.examine
+    note: Callable[[str], Note] = WritingNote

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipesched.errors import PipeschedError
+from pipesched.errors import DataError, PipeschedError
 from pipesched.pipeline import drift, generations
 from pipesched.pipeline.batches import Batch, Item
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Entry
 from pipesched.pipeline.mode import Decision, Generation
-from pipesched.pipeline.model import Failure, Scan
+from pipesched.pipeline.model import Scan
 from pipesched.pipeline.plan import (
     DocumentPlan,
     RecordedFile,
@@ -21,6 +21,7 @@ from pipesched.pipeline.plan import (
 )
 from pipesched.pipeline.rows import UNKNOWN, row_of
 from pipesched.pipeline.writer import Writer
+from pipesched.report import ItemError
 
 if TYPE_CHECKING:
     from pipesched.pipeline.steps import Run
@@ -103,11 +104,12 @@ def _carried(run: Run, live: Generation, generation: Generation, sources: Sequen
         batch = Batch()
         for source in page:
             try:
+                if live.name in session.damaged:
+                    raise DataError(session.damaged[live.name], code="store_damaged")
                 records = session.store.get(live.name, sorted(rows[source]))
             except PipeschedError as error:
-                run.tally.fail(
-                    Failure(source, error.code, f"its old version cannot be carried over: {error.message}")
-                )
+                message = f"its old version cannot be carried over: {error.message}"
+                run.tally.errors.append(ItemError(source=source, code=error.code, message=message))
                 continue
             old = sorted((row for record in records if (row := row_of(record))), key=lambda row: row.ordinal)
             file = replace(files[source], stamp="", parse=UNKNOWN, chunks=len(old))

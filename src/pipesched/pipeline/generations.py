@@ -17,6 +17,8 @@ from pipesched.pipeline.session import Session, mark_of
 GRACE: Final = timedelta(hours=1)
 """How long a replaced generation stays for readers that hold it open."""
 
+_LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
+
 SAMPLE = 20
 """Rows whose vectors are compared, and that are searched for, before a swap."""
 
@@ -52,7 +54,11 @@ def begin(session: Session, decision: Decision, target: IndexSettings) -> Genera
 
 def create_collection(session: Session, generation: Generation) -> Generation:
     """Make the generation's collection, empty, with our mark."""
-    info = session.store.create(generation.name, mark_of(generation).to_metadata())
+    if generation.state == "live":
+        session.changing()  # it says that it is being filled, until a run comes to its end
+    info = session.store.create(
+        generation.name, mark_of(generation, changed=session.moment, filling=True).to_metadata()
+    )
     session.names()[info.uuid] = generation.name
     faults.reach("created")
     return session.manifest.put_generation(replace(generation, uuid=info.uuid))
@@ -93,6 +99,7 @@ def _unsound(why: str) -> DataError:
 
 def swap(session: Session, live: Generation | None, new: Generation, *, live_is_there: bool) -> None:
     """Put `new` in the place of `live`; a crash in between is finished by the next run."""
+    session.put_mark(new)
     session.manifest.put("swap", {"old": live.number if live else None, "new": new.number})
     faults.reach("swap-recorded")
     if live is not None and live_is_there:
@@ -133,11 +140,13 @@ def finish_swap(session: Session) -> None:
 
 def _commit_swap(session: Session, old: Generation | None, new: Generation) -> None:
     manifest = session.manifest
+    # Nobody can read a damaged one: it goes as soon as it can.
+    since = _LONG_AGO if session.collection in session.damaged else session.timestamp
     with manifest.database.transaction():
         if old is not None:
             manifest.clear(old.number)
             manifest.put_generation(
-                replace(old, state="retired", name=_retired_name(session, old), since=session.timestamp)
+                replace(old, state="retired", name=_retired_name(session, old), since=since)
             )
         manifest.put_generation(
             replace(new, state="live", name=session.collection, fresh_after=None, since=session.timestamp)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -126,7 +126,7 @@ class Manifest:
         return Probe(**found) if found else None
 
     def put_probe(self, probe: Probe | None) -> None:
-        self.put("probe", probe and {"uuid": probe.uuid, "count": probe.count, "writes": probe.writes})
+        self.put("probe", probe and asdict(probe))
 
     def put_place(self, storage_path: str, collection: str) -> None:
         """Which collection this manifest is of: its file's name has only a hash of it."""

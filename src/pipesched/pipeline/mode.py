@@ -55,8 +55,12 @@ def decide(
     building: Generation | None,
     rebuild: bool,
     imported: bool,
+    damaged: str = "",
 ) -> Decision:
-    """`documents`: the digest of the document settings; `imported`: the manifest was lost and read back from the collection."""
+    """`documents`: the digest of the document settings; `imported`: the manifest was lost and read back from the collection.
+
+    `damaged`: why the live collection cannot be read.
+    """
     begun = (
         building is not None
         and building.settings is not None
@@ -74,6 +78,9 @@ def decide(
         return Decision(
             "rebuild", "asked for: a new generation, through the embedding cache", build=live is not None
         )
+    if live is not None and damaged:
+        reason = f"the index was damaged ({damaged}): a new generation, through the embedding cache"
+        return Decision("rebuild", reason, build=True)
     if live is None:
         wanted = options.incremental_mode
         reason = "nothing was indexed before"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +15,14 @@ from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
 from pipesched.pipeline.database import Damaged, set_aside
+from pipesched.pipeline.mending import mend
 from pipesched.pipeline.session import Session, Stopped
 from pipesched.pipeline.steps import Check, Run
 from pipesched.pipeline.stores import lock_path
 from pipesched.report import Outcome
 
-_ATTEMPTS = 4
-"""A damaged manifest, cache or store is set aside and the run begins again; each can happen once."""
+_ATTEMPTS = 6
+"""A damaged manifest, cache or store is set aside, a changed model noted, and the run begins again; each can happen once."""
 
 _POLL_SECONDS = 0.05
 
@@ -37,9 +38,13 @@ def run(
     wait_seconds: float = 0.0,
     rebuild: bool = False,
     check: Check = "probe",
+    suspect: bool = False,
     backends: Backends | None = None,
 ) -> Outcome:
     """Bring the collection in step with the folder, and say what was done.
+
+    A store that is damaged is made anew from the embedding cache, if that needs no embedding or `rebuild` is asked for.
+    `suspect`: something died of it, so that it is examined before it is opened.
 
     A document that fails keeps its old version and is named (exit code 3). Raises DataDirMissing, SettingsConflict,
     CollectionNotOurs, Busy, ServiceUnavailable, InputOutputError, DataError: what was committed before stays, and the next
@@ -65,6 +70,7 @@ def run(
                 stop=stop,
                 rebuild=rebuild,
                 check=check,
+                suspect=suspect,
                 backends=backends,
             )
     except Stopped:
@@ -81,10 +87,12 @@ def _attempts(
     stop: threading.Event,
     rebuild: bool,
     check: Check,
+    suspect: bool,
     backends: Backends,
 ) -> Outcome:
     """A run, and another one when something had to be set aside first."""
     notes: list[str] = []
+    unreadable: Mapping[str, str] = {}
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with Session.open(
@@ -94,6 +102,8 @@ def _attempts(
                 progress=progress,
                 stop=stop,
                 started=now(),
+                suspect=suspect,
+                damaged=unreadable,
             ) as session:
                 session.notes += notes
                 return Run(session, rebuild=rebuild, check=check).outcome()
@@ -102,10 +112,20 @@ def _attempts(
                 raise
             notes.append(f"{damaged.path.name} was damaged, kept as {set_aside(damaged.path).name}")
         except DataError as error:
-            mended = attempt < _ATTEMPTS and (rebuild or options.force_recreate)
-            if error.code != "store_damaged" or not mended or options.store_is_server:
+            if error.code != "store_damaged" or attempt == _ATTEMPTS or options.store_is_server:
                 raise
-            notes.append(f"the store was damaged, kept as {_store_aside(options.storage_path)}")
+            suspect = False
+            mended = mend(
+                error,
+                options,
+                index_dir,
+                asked=rebuild or options.force_recreate,
+                known=unreadable,
+                stop=stop,
+                backends=backends,
+            )
+            unreadable = mended.unreadable
+            notes.append(mended.note)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -133,15 +153,3 @@ def _locked(
             if stop.wait(_POLL_SECONDS):
                 raise Stopped
         yield
-
-
-def _store_aside(storage_path: str) -> Path:
-    folder = Path(storage_path)
-    number = 1
-    while (kept := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-        number += 1
-    try:
-        folder.replace(kept)
-    except OSError as error:
-        raise os_error("move", folder, error) from error
-    return kept

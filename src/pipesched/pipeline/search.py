@@ -104,6 +104,20 @@ def search(
     if not query.strip():
         raise InvalidValue("the query is empty", hint='pipesched search "how do I ..."')
     backends = backends or Backends()
+
+    def ask() -> list[Result]:
+        return _search(options, query, limit=limit, where=where, backends=backends)
+
+    if options.store_is_server:
+        return ask()
+    from pipesched.pipeline.stores.isolation import isolated
+
+    return isolated(ask, storage_path=options.storage_path)
+
+
+def _search(
+    options: PipelineOptions, query: str, *, limit: int, where: Sequence[Condition], backends: Backends
+) -> list[Result]:
     store = backends.open_store(options.storage_path, create=False)
     try:
         info = find(store, options.collection_name)
@@ -153,7 +167,9 @@ def find(store: VectorStore, name: str) -> CollectionInfo | None:
     generations = [
         (mark.generation, other)
         for other in store.collections()
-        if other.name.startswith(f"{name}__g") and (mark := Mark.from_metadata(other.metadata)) is not None
+        if other.name.startswith(f"{name}__g")
+        and (mark := Mark.from_metadata(other.metadata)) is not None
+        and not mark.filling
     ]
     return max(generations, key=lambda found: found[0])[1] if generations else None
 

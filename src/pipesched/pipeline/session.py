@@ -11,9 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipesched.errors import PipeschedError, ServiceUnavailable, SettingsConflict
+from pipesched.errors import (
+    DataError,
+    InputOutputError,
+    PipeschedError,
+    ServiceUnavailable,
+    SettingsConflict,
+)
 from pipesched.options import PipelineOptions
-from pipesched.pipeline.backends import Backends, Progress
+from pipesched.pipeline.backends import Backends, Note, Progress
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.chunks import Chunker
 from pipesched.pipeline.documents import DocumentSettings
@@ -50,6 +56,12 @@ class Session:
     model_error: ServiceUnavailable | None = None
     dropped: bool = False
     """Whether a collection was dropped, so that Chroma has left folders behind."""
+    suspect: bool = False
+    """Whether the store is looked at in a child process before it is opened here, as after a crash."""
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Collections that may not be read, because Chroma would fail or die of it, and why."""
+    changes: bool = False
+    """Whether rows were changed that readers have not been told of."""
     _names: dict[str, str] | None = None
     _store: VectorStore | None = None
     _embedder: Embedder | None = None
@@ -64,6 +76,8 @@ class Session:
         progress: Progress,
         stop: threading.Event,
         started: datetime,
+        suspect: bool = False,
+        damaged: Mapping[str, str] | None = None,
     ) -> Self:
         """For a run that writes: opens manifest and cache, and makes them if needed."""
         manifest = Manifest.open(manifest_path(index_dir, options.storage_path, options.collection_name))
@@ -73,7 +87,17 @@ class Session:
         except BaseException:
             manifest.close()
             raise
-        return cls(options, manifest, cache, backends, progress, stop, started)
+        return cls(
+            options,
+            manifest,
+            cache,
+            backends,
+            progress,
+            stop,
+            started,
+            suspect=suspect,
+            damaged=damaged or {},
+        )
 
     @property
     def collection(self) -> str:
@@ -83,6 +107,10 @@ class Session:
     def timestamp(self) -> str:
         """The indexed_timestamp of every row that this run writes."""
         return self.started.isoformat(timespec="seconds")
+
+    @property
+    def moment(self) -> str:
+        return self.started.isoformat(timespec="microseconds")
 
     @property
     def document_settings(self) -> DocumentSettings:
@@ -95,7 +123,9 @@ class Session:
     @property
     def store(self) -> VectorStore:
         if self._store is None:
+            self._examine()
             self.progress.phase("opening the store")
+            self._note.make()
             self._store = self.backends.open_store(self.options.storage_path)
         return self._store
 
@@ -107,6 +137,37 @@ class Session:
         if self._store is not None:
             self._store.close()
             self._store = None
+            self._note.clear()
+
+    @property
+    def _note(self) -> Note:
+        return self.backends.note(self.options.storage_path)
+
+    def _examine(self) -> None:
+        """Raises StoreDamaged where a look that a child process takes says so; costs about a second and a half."""
+        if self.options.store_is_server or self.damaged or not (self.suspect or self._note.is_left()):
+            return
+        self.progress.phase("examining the store")
+        building = [generation.name for generation in self.manifest.generations("building")]
+        found = self.backends.examine(self.options.storage_path, [self.collection, *building], stop=self.stop)
+        self.check_stop()
+        if not found.is_sound:
+            from pipesched.pipeline.stores.examination import StoreDamaged
+
+            raise StoreDamaged(self.options.storage_path, found)
+        self.suspect = False
+
+    def changing(self) -> None:
+        """Note, durably, that rows are about to change: readers are told when the run, or the next one, is done."""
+        if not self.changes:
+            self.changes = True
+            self.manifest.put("unannounced", True)
+
+    def put_mark(self, generation: Generation) -> None:
+        """Let the generation's collection say what it is, that it is whole, and when it last changed."""
+        self.store.set_metadata(generation.name, mark_of(generation, changed=self.moment).to_metadata())
+        self.manifest.put("unannounced", None)
+        self.changes = False
 
     def embedder(self, spec: ModelSpec) -> Embedder:
         if self.model_error is not None:
@@ -179,6 +240,8 @@ class Session:
         def find(texts: Sequence[bytes]) -> Mapping[bytes, Vector]:
             if live is None or live.settings is None or live.settings.fingerprint != spec.fingerprint:
                 return {}
+            if live.name in self.damaged:
+                return {}
             rows = self.manifest.rows_with_text(live.number, texts)
             if not rows:
                 return {}
@@ -207,6 +270,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        was_open = self._store is not None
         for thing in (self._embedder, self._store, self.manifest, self.cache):
             if thing is not None:
                 try:
@@ -215,6 +279,13 @@ class Session:
                     if error is None:
                         raise
         self._embedder = self._store = None
+        # A full disk ruins an index, and so does what ends a process; neither may pass for a good end.
+        if was_open and (error is None or isinstance(error, Stopped) or _is_harmless(error)):
+            self._note.clear()
+
+
+def _is_harmless(error: BaseException) -> bool:
+    return isinstance(error, PipeschedError) and not isinstance(error, DataError | InputOutputError)
 
 
 def chunker_for(settings: IndexSettings, backends: Backends) -> Chunker:
@@ -228,7 +299,7 @@ def chunker_for(settings: IndexSettings, backends: Backends) -> Chunker:
     )
 
 
-def mark_of(generation: Generation) -> Mark:
+def mark_of(generation: Generation, *, changed: str = "", filling: bool = False) -> Mark:
     """What the generation's collection says about itself."""
     settings = generation.settings
     assert settings is not None
@@ -242,4 +313,6 @@ def mark_of(generation: Generation) -> Mark:
         query_prefix=settings.query_prefix,
         data_dir=generation.data_dir,
         data_dir_pattern=generation.pattern,
+        changed=changed,
+        filling=filling,
     )

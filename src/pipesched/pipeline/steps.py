@@ -78,6 +78,10 @@ class Run:
                 session.notes.append(f"{recovered} documents of a run that died were put right")
         live = manifest.generation("live")
         self.present = session.look(session.collection)
+        if self.present is not None and session.collection in session.damaged:
+            return self._look_away(live), False
+        # Whoever asks for a new generation may know why.
+        session.suspect |= self.present is not None and (self.rebuild or self.options.force_recreate)
         if self.present is not None and (live is None or (live.uuid and self.present.uuid != live.uuid)):
             return self._take_over(live), True
         if self.present is not None and live is not None and not live.uuid:
@@ -86,6 +90,16 @@ class Run:
         if live is not None and live.uuid:
             self._check_drift(live)
         return live, False
+
+    def _look_away(self, live: Generation | None) -> Generation | None:
+        """The live generation, of whose collection only the record can be read; without a record there is nothing to keep of it."""
+        if self.present is not None and live is not None and live.uuid == self.present.uuid:
+            return live
+        from pipesched.pipeline.takeover import discard_unreadable
+
+        discard_unreadable(self.session, live)
+        self.present = None
+        return None
 
     def _take_over(self, live: Generation | None) -> Generation:
         from pipesched.pipeline.takeover import take_over
@@ -104,6 +118,10 @@ class Run:
         same = recorded is not None and recorded.count == present.count
         if same and recorded is not None and -1 not in (recorded.writes, present.writes):
             same = recorded.writes == present.writes
+        if recorded and recorded.files and recorded.files != present.files and not session.store_is_open:
+            # Only a writer changes these, and none of ours: a look that Chroma may die of.
+            session.suspect = True
+            same = False
         if same and self.check == "probe":
             return
         if self.rebuild or self.options.force_recreate:
@@ -120,6 +138,7 @@ class Run:
             spec=live.settings.spec if live.settings else None,
         )
         if found:
+            session.changing()
             drift.mend(self.manifest, live.number, session.store, live.name, found)
             session.notes.append(f"the collection differed from its record: {found.words()}; mended")
 
@@ -130,6 +149,11 @@ class Run:
     ) -> tuple[IndexSettings, Decision, Generation | None]:
         session, options = self.session, self.options
         building = self.manifest.generation("building")
+        if building is not None and building.name in session.damaged:
+            from pipesched.pipeline.generations import drop
+
+            drop(session, building)
+            building = None
         session.check_data_dir(live, building)
         known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
         target = IndexSettings.of(options, session.identify(known[-1] if known else None))
@@ -141,6 +165,7 @@ class Run:
             building=building,
             rebuild=self.rebuild,
             imported=imported,
+            damaged=session.damaged.get(session.collection, ""),
         )
         if building is not None and not decision.resume:
             from pipesched.pipeline.generations import drop
@@ -200,9 +225,9 @@ class Run:
             documents=self.session.documents,
             fresh_after=None,
         )
+        if mark_of(current) != mark_of(generation) or self.manifest.get("unannounced"):
+            self.session.put_mark(current)
         if current != generation:
-            if mark_of(current) != mark_of(generation):
-                self.session.store.set_metadata(generation.name, mark_of(current).to_metadata())
             self.manifest.put_generation(current)
         return current
 
@@ -263,6 +288,7 @@ class Run:
             rows = self.manifest.rows_of(generation.number, plan.forgotten)
             orphans = [row for source in plan.forgotten for row in rows[source]]
             if orphans:
+                session.changing()
                 session.store.delete(generation.name, orphans)
             self.manifest.commit(generation.number, (), plan.forgotten)
         reader = Reader(
@@ -289,6 +315,8 @@ class Run:
         work = embed(batch, vectors, self.tally)
         self._time("embed")
         store = session.store if touches_store(work.items) else None
+        if store is not None:
+            session.changing()
 
         def write() -> None:
             if store is None:

@@ -7,6 +7,7 @@ from pipesched.pipeline import drift
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.mode import Generation
 from pipesched.pipeline.session import Session
+from pipesched.pipeline.stores.inspection import inspect_folder
 from pipesched.pipeline.stores.mark import Mark
 
 
@@ -49,6 +50,21 @@ def take_over(session: Session, live: Generation | None) -> Generation:
         extra = drift.read_back(manifest, number, session.store.pages(session.collection))
         session.store.delete(session.collection, extra)
     return generation
+
+
+def discard_unreadable(session: Session, live: Generation | None) -> None:
+    """Drop a collection of ours that can be neither read nor told from its record. Raises CollectionNotOurs, DataError."""
+    options = session.options
+    found = inspect_folder(options.storage_path, session.collection) if not session.store_is_open else None
+    if found is None or (found.mark is None and not options.adopt):
+        raise CollectionNotOurs(
+            f"the collection {session.collection} in {options.storage_path} is damaged, and nothing says that it is pipesched's",
+            hint="name another --collection-name; with --adopt it is replaced by one of pipesched's",
+        )
+    session.store.drop(session.collection)
+    session.dropped = True
+    if live is not None:
+        session.manifest.forget_generation(live.number)
 
 
 def _settings(session: Session, mark: Mark | None) -> IndexSettings | None:

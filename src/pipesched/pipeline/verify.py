@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipesched.errors import Busy, CollectionNotOurs, NotFound
+from pipesched.errors import Busy, CollectionNotOurs, DataError, NotFound
 from pipesched.files import KernelLock
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents, drift
@@ -88,8 +88,14 @@ def verify(
         raise Busy(
             f"a run is writing to {options.storage_path}", hint="verify when it is done: pipesched status"
         )
-    found = _compare(options, index_dir, now, deep=deep, backends=backends)
-    if found.ok or not repair:
+    ruined: DataError | None = None
+    try:
+        found = _compared(options, index_dir, now, deep=deep, backends=backends)
+    except DataError as error:
+        if error.code != "store_damaged" or not repair:
+            raise
+        ruined, found = error, Verified(message=error.message)
+    if not repair or (found.ok and ruined is None):
         return found
     run(
         options,
@@ -99,10 +105,24 @@ def verify(
         progress=progress,
         stop=stop,
         check="vectors" if deep else "rows",
+        suspect=ruined is not None,
         backends=backends,
     )
-    again = _compare(options, index_dir, now, deep=deep, backends=backends)
+    again = _compared(options, index_dir, now, deep=deep, backends=backends)
     return replace(again, message=f"repaired ({found.message}); {again.message}")
+
+
+def _compared(
+    options: PipelineOptions, index_dir: Path, now: Callable[[], datetime], *, deep: bool, backends: Backends
+) -> Verified:
+    def compare() -> Verified:
+        return _compare(options, index_dir, now, deep=deep, backends=backends)
+
+    if options.store_is_server:
+        return compare()
+    from pipesched.pipeline.stores.isolation import isolated
+
+    return isolated(compare, storage_path=options.storage_path)
 
 
 def _compare(

@@ -1,12 +1,27 @@
-"""Chroma's files damaged for real: a clear error, and `rebuild` makes the collection anew without embedding."""
+"""Chroma's files damaged for real: an ordinary run makes them anew from the cache, and who only reads says what to do."""
 
+import os
 import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipesched.errors import DataError
-from support.indexing import Index, same
+from pipesched.pipeline import faults, stores
+from pipesched.pipeline.cache import FILE
+from pipesched.pipeline.manifest import manifest_path
+from pipesched.pipeline.run import run
+from pipesched.pipeline.stores import WritingNote
+from pipesched.pipeline.stores.examination import Examined
+from pipesched.pipeline.stores.note import NAME
+from pipesched.report import Outcome
+from support.command import pipesched
+from support.indexing import Index, Model, difference, same
 
 pytestmark = pytest.mark.slow
 
@@ -27,18 +42,21 @@ def store_of(index: Index) -> Path:
     return Path(index.options.storage_path)
 
 
-@pytest.mark.parametrize("damage", ["garbage", "truncated"])
-def test_a_damaged_database_is_an_error_that_names_rebuild_which_works(index: Index, damage: str) -> None:
-    wanted = index.rows()
+def ruin_database(index: Index, damage: str) -> None:
     file = store_of(index) / "chroma.sqlite3"
     data = file.read_bytes()
     file.write_bytes(b"garbage " * 4096 if damage == "garbage" else data[: len(data) // 3])
-    with pytest.raises(DataError) as error:
-        index.run(check="rows")
-    assert error.value.code == "store_damaged"
-    assert "pipesched rebuild" in error.value.hint
-    out = index.run(rebuild=True)
-    assert (out.status, out.mode) == ("succeeded", "rebuild")
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated"])
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_damaged_database_is_kept_aside_and_the_store_made_anew_without_embedding(
+    index: Index, damage: str, rebuild: bool
+) -> None:
+    wanted = index.rows()
+    ruin_database(index, damage)
+    out = index.run(rebuild=rebuild)
+    assert out.status == "succeeded"
     assert "the store was damaged, kept as" in out.message
     assert Path(f"{store_of(index)}.damaged-1").is_dir()
     assert not index.model.texts
@@ -46,16 +64,177 @@ def test_a_damaged_database_is_an_error_that_names_rebuild_which_works(index: In
     assert index.run().stats.unchanged_documents == 12
 
 
-def test_a_torn_index_is_rebuilt_beside_it_in_the_same_store(index: Index) -> None:
+def test_a_damaged_store_that_would_have_to_be_embedded_again_is_left_until_rebuild_is_asked_for(
+    index: Index,
+) -> None:
     wanted = index.rows()
-    for segment in store_of(index).iterdir():
-        if segment.is_dir():
-            for name in segment.iterdir():
-                name.write_bytes(b"\xff" * 64)
-    out = index.run(rebuild=True)
-    assert out.status == "succeeded"
-    assert not index.model.texts
+    (index.index_dir / FILE).unlink()
+    ruin_database(index, "garbage")
+    with pytest.raises(DataError) as error:
+        index.run()
+    assert error.value.code == "store_damaged"
+    assert "pipesched rebuild" in error.value.hint
+    assert "12 of 12 texts have to be embedded again" in error.value.hint
+    assert not Path(f"{store_of(index)}.damaged-1").exists()
+    assert index.run(rebuild=True).stats.chunks_embedded == 12
     assert same(index.rows(), wanted)
+
+
+# The index of a collection is written from a thousand rows on.
+
+
+def index_of(folder: Path) -> Path:
+    """The folder of the index that was written."""
+    return next(entry.parent for entry in folder.glob("*/index_metadata.pickle"))
+
+
+def scramble(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[::7] = bytes(byte ^ 0x5A for byte in data[::7])
+    file.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    index = Index(tmp_path_factory.mktemp("large"), model=Model(dimensions=32), real_store=True)
+    for number in range(1_200):
+        index.write(f"{number % 9}/{number}.md", f"Post number {number} is about the number {number}.")
+    index.run()
+    return index
+
+
+@pytest.fixture
+def copy(large: Index, tmp_path: Path) -> Index:
+    """The large one, to be ruined; its posts are shared."""
+    for name in ("store", "state"):
+        shutil.copytree(large.home / name, tmp_path / name)
+    state = tmp_path / "state"
+    new = replace(large.options, storage_path=str(tmp_path / "store"))
+    manifest_path(state, large.options.storage_path, "posts").rename(
+        manifest_path(state, new.storage_path, "posts")
+    )
+    index = Index(tmp_path, model=Model(dimensions=32), real_store=True, now=large.now)
+    index.options = new
+    return index
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    # Chroma dies of this one by SIGSEGV.
+    "vectors scrambled": lambda folder: scramble(index_of(folder) / "data_level0.bin"),
+    "vectors cut short": lambda folder: os.truncate(index_of(folder) / "data_level0.bin", 100),
+    "header overwritten": lambda folder: scramble(index_of(folder) / "header.bin"),
+    "index metadata empty": lambda folder: os.truncate(index_of(folder) / "index_metadata.pickle", 0),
+    "index folder gone": lambda folder: shutil.rmtree(index_of(folder)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_ordinary_run_finds_a_torn_index_and_makes_a_new_one_from_the_cache(
+    large: Index, copy: Index, damage: str
+) -> None:
+    DAMAGE[damage](store_of(copy))
+    out = copy.run()
+    assert (out.status, out.mode, out.stats.chunks_embedded) == ("succeeded", "rebuild", 0), out.message
+    assert out.mode_reason.startswith("the index was damaged (")
+    if damage == "vectors scrambled":
+        assert "SIGSEGV" in out.mode_reason
+    assert not Path(f"{store_of(copy)}.damaged-1").exists(), "other collections in the store stay"
+    ours, wanted = copy.rows(), large.rows()
+    assert same(ours, wanted), difference(ours, wanted)
+    assert not (store_of(copy) / NAME).exists()
+    # The torn one is gone, at once.
+    assert [path for path in store_of(copy).iterdir() if path.is_dir()] == [index_of(store_of(copy))]
+    assert copy.run().mode_reason == "the settings agree with the manifest"
+
+
+def test_a_torn_index_without_a_record_is_left_until_rebuild_is_asked_for(large: Index, copy: Index) -> None:
+    manifest_path(copy.index_dir, copy.options.storage_path, "posts").unlink()
+    WritingNote(copy.options.storage_path).make()
+    scramble(index_of(store_of(copy)) / "data_level0.bin")
+    with pytest.raises(DataError, match="SIGSEGV") as error:
+        copy.run()
+    assert "pipesched rebuild, in which nothing is known" not in error.value.hint
+    assert "pipesched rebuild" in error.value.hint
+    assert copy.run(rebuild=True).stats.chunks_embedded == 0
+    assert same(copy.rows(), large.rows())
+
+
+def test_a_document_that_fails_while_the_index_is_torn_is_named_and_comes_back(
+    large: Index, copy: Index
+) -> None:
+    shutil.copytree(large.posts, copy.posts, dirs_exist_ok=True)
+    copy.options = replace(copy.options, data_dir=str(copy.posts), force_recreate=False)
+    copy.run(force_recreate=True)
+    good = (copy.posts / "3/3.md").read_text()
+    (copy.posts / "3/3.md").write_text("---\ntitle: [\n---\nx")
+    scramble(index_of(store_of(copy)) / "data_level0.bin")
+    out = copy.run()
+    assert (out.exit_code, out.stats.failed_documents) == (3, 1)
+    assert any("cannot be carried over" in error.message for error in out.errors)
+    assert len(copy.rows()) == 1_199
+    (copy.posts / "3/3.md").write_text(good)
+    assert copy.run().exit_code == 0
+    assert len(copy.rows()) == 1_200
+
+
+def test_a_healthy_store_is_not_examined_unless_a_writer_died(copy: Index) -> None:
+    examined: list[list[str]] = []
+
+    def examine(storage_path: str, collections: Sequence[str], *, stop: threading.Event) -> Examined:
+        examined.append(list(collections))
+        return stores.examine(storage_path, collections, stop=stop)
+
+    def run_(**options: Any) -> Outcome:
+        copy.now += timedelta(minutes=1)
+        return run(
+            replace(copy.options, **options),
+            index_dir=copy.index_dir,
+            now=lambda: copy.now,
+            backends=replace(copy.backends, examine=examine),
+        )
+
+    assert run_(index_drafts=True).status == "succeeded"
+    assert run_(blog_base_url="https://blog.example").stats.modified_documents == 1_200
+    assert not examined
+    WritingNote(copy.options.storage_path).make()
+    assert run_(blog_base_url="https://blog.example").stats.unchanged_documents == 1_200
+    assert not examined, "what need not be opened need not be examined"
+    assert run_(blog_base_url="").stats.modified_documents == 1_200
+    assert examined == [["posts"]]
+    assert run_(blog_base_url="https://blog.example").stats.modified_documents == 1_200
+    assert len(examined) == 1
+
+
+def test_the_note_stays_when_a_writer_dies_or_its_disk_is_full(index: Index) -> None:
+    note = store_of(index) / NAME
+    assert not note.exists()
+    index.write("0.md", "Another text.")
+    environment = pytest.MonkeyPatch()
+    environment.setenv(faults.VARIABLE, "upserted:raise")
+    with environment.context(), pytest.raises(faults.FaultReached):
+        index.run()
+    environment.undo()
+    assert note.exists()
+    assert index.run().status == "succeeded"
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("command", [("search", "a number"), ("verify",), ("verify", "--deep")])
+def test_a_command_that_reads_a_torn_index_says_so_and_what_to_do(
+    copy: Index, command: tuple[str, ...]
+) -> None:
+    (copy.home / "state").rename(copy.home / "index")
+    scramble(index_of(store_of(copy)) / "data_level0.bin")
+    done = pipesched(
+        *command, "--data-dir", copy.options.data_dir, "--storage-path", "store", "--collection-name", "posts",
+        "--json", cwd=copy.home, env={"PIPESCHED_STATE_DIR": str(copy.home)},
+    )  # fmt: skip
+    if command == ("verify",) and done.code == 1:
+        return  # its model is another one than the installed command's
+    assert done.code == 65, done.out + done.err
+    assert done.json["error"]["code"] == "store_damaged"
+    assert "SIGSEGV" in done.json["error"]["message"]
+    assert "pipesched rebuild" in done.json["error"]["hint"]
 
 
 def test_a_store_folder_that_was_removed_is_made_anew_by_any_run(index: Index) -> None:

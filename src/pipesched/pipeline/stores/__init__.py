@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipesched.options import is_server
 from pipesched.pipeline.model import VectorStore
+from pipesched.pipeline.stores.note import WritingNote
 from pipesched.pipeline.stores.probe import Probe, probe
 from pipesched.pipeline.stores.sweep import sweep
 
-__all__ = ["Probe", "lock_path", "open_store", "probe", "sweep"]
+if TYPE_CHECKING:
+    from pipesched.pipeline.stores.examination import Examined
+
+__all__ = ["Probe", "WritingNote", "examine", "lock_path", "open_store", "probe", "sweep"]
 
 
 def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
@@ -24,6 +31,13 @@ def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
     from pipesched.pipeline.stores.chroma import ChromaStore
 
     return ChromaStore.open(storage_path, create=create)
+
+
+def examine(storage_path: str, collections: Sequence[str], *, stop: threading.Event) -> Examined:
+    """See stores/examination.py; to import subprocess takes 10 ms."""
+    from pipesched.pipeline.stores import examination
+
+    return examination.examine(storage_path, collections, stop=stop)
 
 
 def lock_path(storage_path: str, index_dir: Path) -> Path:

@@ -71,6 +71,11 @@ class ChromaStore:
                 _forget(path)
                 raise
 
+    @property
+    def client(self) -> ClientAPI:
+        """Chroma's own, for readers that know it."""
+        return self._client
+
     def collections(self) -> list[CollectionInfo]:
         with translated(self._where):
             found = []

@@ -17,7 +17,8 @@ MARK_VERSION = 1
 class Mark:
     """The collection's metadata under `pipesched.`: what built it, from where.
 
-    `query_prefix` goes before a query's text; `settings` is a hash of all that decides ids, texts and vectors.
+    `query_prefix` goes before a query's text; `settings` is a hash of all that decides ids, texts and vectors. `changed`: when
+    a run last changed rows, told when it ends, so that readers know to look again. `filling`: it has never been whole yet.
     """
 
     generation: int
@@ -29,6 +30,8 @@ class Mark:
     query_prefix: str
     data_dir: str
     data_dir_pattern: str
+    changed: str = ""
+    filling: bool = False
 
     def to_metadata(self) -> dict[str, str | int | float | bool]:
         values = {_PREFIX + key: value for key, value in asdict(self).items()}
@@ -59,6 +62,8 @@ class Mark:
             query_prefix=text("query_prefix"),
             data_dir=text("data_dir"),
             data_dir_pattern=text("data_dir_pattern"),
+            changed=text("changed"),
+            filling=metadata.get(_PREFIX + "filling") is True,
         )
 
     @property

@@ -22,11 +22,15 @@ _KNOWN_SCHEMA = {"sysdb": 10, "metadb": 6, "embeddings_queue": 2}
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One collection at one moment. `writes`: its last sequence number (-1 where a server does not tell)."""
+    """One collection at one moment. `writes`: its last sequence number (-1 where a server does not tell).
+
+    `files`: sizes and times of its index's files, which only a writer changes; "" where there are none, or it cannot be told.
+    """
 
     uuid: str
     count: int
     writes: int
+    files: str = ""
 
 
 def probe(storage_path: str) -> dict[str, Probe] | None:
@@ -40,7 +44,7 @@ def probe(storage_path: str) -> dict[str, Probe] | None:
         if not file.exists() or not file.stat().st_size:
             return {}
         with closing(connect_read_only(file)) as connection:
-            return _read(connection)
+            return _read(connection, file.parent)
     except (OSError, sqlite3.Error):
         return None
 
@@ -50,7 +54,7 @@ def connect_read_only(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True, timeout=2.0)
 
 
-def _read(connection: sqlite3.Connection) -> dict[str, Probe] | None:
+def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Probe] | None:
     known = connection.execute("SELECT dir, max(version) FROM migrations GROUP BY dir").fetchall()
     if any(version > _KNOWN_SCHEMA.get(kind, -1) for kind, version in known):
         return None
@@ -58,13 +62,31 @@ def _read(connection: sqlite3.Connection) -> dict[str, Probe] | None:
         """
         SELECT c.name, c.id,
                (SELECT count(*) FROM embeddings e WHERE e.segment_id = s.id),
-               (SELECT m.seq_id FROM max_seq_id m WHERE m.segment_id = s.id)
+               (SELECT m.seq_id FROM max_seq_id m WHERE m.segment_id = s.id),
+               (SELECT v.id FROM segments v WHERE v.collection = c.id AND v.scope = 'VECTOR')
         FROM collections c
         JOIN databases d ON d.id = c.database_id AND d.name = 'default_database' AND d.tenant_id = 'default_tenant'
         JOIN segments s ON s.collection = c.id AND s.scope = 'METADATA'
         """
     ).fetchall()
     return {
-        name: Probe(uuid=uuid, count=count, writes=writes if isinstance(writes, int) else 0)
-        for name, uuid, count, writes in rows
+        name: Probe(
+            uuid=uuid,
+            count=count,
+            writes=writes if isinstance(writes, int) else 0,
+            files=_files(folder / str(index)),
+        )
+        for name, uuid, count, writes, index in rows
     }
+
+
+def _files(index: Path) -> str:
+    """Nothing of an index that was never written: each reader lays out an empty one, and fills it from the log."""
+    try:
+        with os.scandir(index) as entries:
+            found = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
+    except OSError:
+        return ""
+    if all(name != "index_metadata.pickle" for name, _, _ in found):
+        return ""
+    return " ".join(f"{name}:{size}:{time}" for name, size, time in found)

@@ -1,0 +1,95 @@
+"""Reading a store in a fork of this process, so that what kills Chroma becomes an error and not a silent end."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pipesched.errors import DataError, PipeschedError, RunFailed
+from pipesched.pipeline.stores.examination import REBUILD, died_of
+
+T = TypeVar("T")
+
+
+def isolated(function: Callable[[], T], *, storage_path: str) -> T:
+    """What `function` returns or raises; what it returns must be picklable.
+
+    It costs a fork of a process that has loaded nothing yet, about a millisecond. Where Chroma is loaded or other threads run,
+    as in a program that uses this as a library, a fork is not safe, and the function is called here. Raises DataError
+    (store_damaged) when the fork died of what it read.
+    """
+    if "chromadb" in sys.modules or threading.active_count() > 1:
+        return function()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ours)
+        _answer(function, theirs)
+    os.close(theirs)
+    try:
+        with os.fdopen(ours, "rb") as pipe:
+            answer = pipe.read()
+    except BaseException:  # an interrupt: nobody waits for the answer any more
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        raise _died(-code, storage_path)
+    good, value = pickle.loads(answer)  # noqa: S301  our own fork wrote it
+    if good:
+        result: T = value
+        return result
+    raise value
+
+
+def _answer(function: Callable[[], Any], pipe: int) -> None:
+    """In the fork: never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        answer = pickle.dumps((True, function()))
+    except BaseException as error:  # noqa: BLE001  a fork must not go on as if it were the process
+        answer = pickle.dumps((False, _portable(error)))
+    try:
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """`error`, or the nearest of its classes that can be sent; a bug with the place where it happened."""
+    if not isinstance(error, PipeschedError):
+        error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  just written
+    except Exception:  # noqa: BLE001  whatever its constructor wants
+        if not isinstance(error, PipeschedError):
+            return RuntimeError("".join(traceback.format_exception(error)))
+        base = next(kind for kind in type(error).__mro__ if kind.__module__ == PipeschedError.__module__)
+        return base(error.message, hint=error.hint, code=error.code)  # type: ignore[no-any-return]
+    return error
+
+
+def _died(number: int, storage_path: str) -> PipeschedError:
+    why = died_of(number)
+    if why:
+        return DataError(
+            f"the vector store {storage_path} is damaged: Chroma {why} when it read it",
+            hint=REBUILD,
+            code="store_damaged",
+        )
+    name = signal.Signals(number).name
+    return RunFailed(
+        f"the process that read {storage_path} was ended by {name}", hint="is there memory enough?"
+    )
