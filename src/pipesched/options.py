@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from pipesched.errors import InvalidValue
-from pipesched.settings import ENV_PREFIX, absolute
+from pipesched.settings import ENV_PREFIX, ENV_RUN_OPTIONS, absolute
 
 DEFAULT_MODEL: Final = "onnx:all-MiniLM-L6-v2"
 IncrementalMode = Literal["auto", "incremental", "full"]
@@ -236,6 +237,22 @@ def from_environment(environ: Mapping[str, str]) -> PipelineConfig:
         bad = invalid_value(error, spelling=variable)
         raise InvalidValue(
             f"in the environment: {bad.message}", hint="unset it or give it another value"
+        ) from error
+
+
+def hand_over(job: PipelineConfig, defaults: PipelineConfig) -> str:
+    """The two levels that a job file holds, as text for the process that is to run the job."""
+    return json.dumps({"job": job.set_values(), "defaults": defaults.set_values()})
+
+
+def taken_over(text: str) -> tuple[PipelineConfig, PipelineConfig]:
+    """The job's and the defaults' level of what `hand_over` made. Raises InvalidValue."""
+    try:
+        levels = json.loads(text)
+        return PipelineConfig.checked(levels["job"]), PipelineConfig.checked(levels["defaults"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidValue(
+            f"{ENV_RUN_OPTIONS} in the environment cannot be used: {error}", hint="unset it"
         ) from error
 
 

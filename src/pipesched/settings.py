@@ -23,6 +23,8 @@ ENV_RUN_ID: Final = "PIPESCHED_RUN_ID"
 ENV_JOB_ID: Final = "PIPESCHED_JOB_ID"
 ENV_SCHEDULED_FOR: Final = "PIPESCHED_SCHEDULED_FOR"
 ENV_ATTEMPT: Final = "PIPESCHED_ATTEMPT"
+ENV_RUN_OPTIONS: Final = "PIPESCHED_RUN_OPTIONS"
+"""What the scheduler knows of its run's options: the job file may be damaged by the time that the run reads it."""
 
 JOB_FILE: Final = "schedules.json"
 STATE_DIR: Final = ".pipesched"

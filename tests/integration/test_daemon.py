@@ -81,6 +81,28 @@ def test_a_job_fires_and_indexes_edits_are_followed_and_sigterm_ends_it(blog):
     assert not {run["status"] for run in ended(blog, "often")} - {"succeeded", "skipped"}
 
 
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+def test_runs_go_on_with_the_last_good_jobs_while_the_job_file_is(harm, tmp_path):
+    (tmp_path / "posts").mkdir()
+    assert pipesched("add-interval", "often", "--every", "1s", "--data-dir", "posts", cwd=tmp_path).code == 0
+    with (tmp_path / "said").open("w") as said:
+        daemon = start("daemon", "--no-http", cwd=tmp_path, stdout=said, stderr=said)
+    try:
+        wait_for(lambda: ended(tmp_path, "often"), "a run before the harm")
+        if harm == "damaged":
+            (tmp_path / "schedules.json").write_text('{"jobs": {')
+        else:
+            (tmp_path / "schedules.json").unlink()
+        before = len(ended(tmp_path, "often"))
+        wait_for(lambda: len(ended(tmp_path, "often")) >= before + 4, "runs after the harm")
+        assert not {run["status"] for run in ended(tmp_path, "often")} & {"failed", "lost"}
+        said_by = pipesched("health", "--json", cwd=tmp_path).json["checks"]["job_file"]
+        assert said_by["status"] != "pass", said_by
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
 def test_no_job_file_is_exit_78_and_says_init(tmp_path):
     done = pipesched("daemon", "--no-http", cwd=tmp_path)
 

@@ -37,6 +37,33 @@ def job_and_options(app: App, job_id: str | None, flags: PipelineFlags) -> tuple
     )
 
 
+def handed_over(
+    app: App, job_id: str | None, run_id: str | None, flags: PipelineFlags
+) -> PipelineOptions | None:
+    """The options of a run that a scheduler of ours started, as it handed them over; None for any other run."""
+    import os
+
+    from pipesched.options import resolve, taken_over
+    from pipesched.settings import ENV_JOB_ID, ENV_RUN_ID, ENV_RUN_OPTIONS
+
+    text = os.environ.get(ENV_RUN_OPTIONS)
+    if (
+        text is None
+        or job_id is None
+        or (os.environ.get(ENV_JOB_ID), os.environ.get(ENV_RUN_ID)) != (job_id, run_id)
+    ):
+        return None
+    job, defaults = taken_over(text)
+    return resolve(
+        flags=flags.config(),
+        job=job,
+        environment=app.environment,
+        defaults=defaults,
+        home=app.paths.home,
+        cwd=app.cwd,
+    )
+
+
 def options_of_all(app: App, flags: PipelineFlags) -> Iterator[PipelineOptions]:
     """The options of each job, and of no job; jobs whose options do not fit together are left out. Raises as `run_options`."""
     from pipesched.errors import InvalidValue

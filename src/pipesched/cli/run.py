@@ -47,9 +47,12 @@ def run(
     Example: pipesched run --data-dir content/posts --blog-base-url https://blog.example
     """
     from pipesched.cli.execution import Request, execute, parse_scheduled_for
-    from pipesched.cli.resolution import job_and_options
+    from pipesched.cli.resolution import handed_over, job_and_options
 
-    job, options = job_and_options(app, job_id, pipeline)
+    job = None
+    options = handed_over(app, job_id, run_id, pipeline)
+    if options is None:
+        job, options = job_and_options(app, job_id, pipeline)
     request = Request(
         run_id=_checked_run_id(run_id) if run_id else _new_run_id(app, job_id),
         job_id=job_id,

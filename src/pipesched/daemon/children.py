@@ -55,6 +55,7 @@ class Children:
         monotonic: Callable[[], float],
         kill_grace: float = KILL_GRACE_SECONDS,
         pipe_grace: float = PIPE_GRACE_SECONDS,
+        options: Callable[[str], str | None] | None = None,
     ) -> None:
         self._command = command
         self._environ = environ
@@ -63,6 +64,7 @@ class Children:
         self._monotonic = monotonic
         self._kill_grace = kill_grace
         self._pipe_grace = pipe_grace
+        self._options = options or (lambda _: None)
         self._children: dict[str, _Child] = {}
 
     def __len__(self) -> int:
@@ -72,7 +74,7 @@ class Children:
         oom_before = oom_kills()
         popen = subprocess.Popen(
             list(self._command(launch)),
-            env=child_environment(self._environ, launch),
+            env=child_environment(self._environ, launch, options=self._options(launch.job_id)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

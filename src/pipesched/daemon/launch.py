@@ -13,6 +13,7 @@ from pipesched.settings import (
     ENV_HTTP_TOKEN,
     ENV_JOB_ID,
     ENV_RUN_ID,
+    ENV_RUN_OPTIONS,
     ENV_SCHEDULED_FOR,
     Paths,
 )
@@ -26,6 +27,7 @@ NOT_FOR_CHILDREN: Final = frozenset(
         "LISTEN_FDS",
         "LISTEN_FDNAMES",
         ENV_HTTP_TOKEN,
+        ENV_RUN_OPTIONS,
     }
 )
 
@@ -123,12 +125,23 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in environ.items() if key not in NOT_FOR_CHILDREN}
 
 
-def child_environment(environ: Mapping[str, str], launch: Launch) -> dict[str, str]:
-    """The daemon's environment without what speaks to its service manager or is secret, and with who the run is."""
-    return without_secrets(environ) | {
-        ENV_JOB_ID: launch.job_id,
-        ENV_RUN_ID: launch.run_id,
-        ENV_SCHEDULED_FOR: launch.scheduled_for.isoformat(),
-        ENV_ATTEMPT: str(launch.attempt),
-        "PYTHONUNBUFFERED": "1",
-    }
+def child_environment(
+    environ: Mapping[str, str], launch: Launch, *, options: str | None = None
+) -> dict[str, str]:
+    """The daemon's environment without what speaks to its service manager or is secret, and with who the run is.
+
+    `options`: what the daemon knows of the run's options (options.hand_over), so that the run does as the daemon decided
+    whatever has become of the job file.
+    """
+    handed = {} if options is None else {ENV_RUN_OPTIONS: options}
+    return (
+        without_secrets(environ)
+        | handed
+        | {
+            ENV_JOB_ID: launch.job_id,
+            ENV_RUN_ID: launch.run_id,
+            ENV_SCHEDULED_FOR: launch.scheduled_for.isoformat(),
+            ENV_ATTEMPT: str(launch.attempt),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )

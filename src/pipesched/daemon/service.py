@@ -29,7 +29,7 @@ from pipesched.daemon.source import DaemonSource
 from pipesched.daemon.systemd import Notifier
 from pipesched.errors import Busy, NotFound, PipeschedError
 from pipesched.files import KernelLock, private_dir
-from pipesched.options import PipelineConfig, from_environment, resolve
+from pipesched.options import PipelineConfig, from_environment, hand_over, resolve
 from pipesched.runs import logs, reports
 from pipesched.runs.ledger import Ledger
 from pipesched.settings import DRAIN_TIMEOUT_SECONDS, MAX_WORKERS, Paths
@@ -109,6 +109,7 @@ def serve(
             monotonic=clock.monotonic,
             kill_grace=kill_grace,
             pipe_grace=pipe_grace,
+            options=_handed_over(watch),
         )
         stack.callback(children.close)
         planner = Planner(
@@ -207,6 +208,16 @@ def _settings(watch: JobWatch, environment: PipelineConfig, paths: Paths) -> Cal
         return RunSettings(store if options.store_is_server else os.path.realpath(store))
 
     return settings
+
+
+def _handed_over(watch: JobWatch) -> Callable[[str], str | None]:
+    """The options of a job as the daemon knows them, by the job's id."""
+
+    def options(job_id: str) -> str | None:
+        job = watch.file.jobs.get(job_id)
+        return None if job is None else hand_over(job.config, watch.file.defaults.config)
+
+    return options
 
 
 def _report_reader(paths: Paths) -> Callable[[str], Mapping[str, Any] | None]:
