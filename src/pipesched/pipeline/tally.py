@@ -76,7 +76,9 @@ class Tally:
         if self.withheld:
             said.append(f"deletes of {self.withheld} withheld (--allow-mass-delete lets them through)")
         if not said:
-            said.append("nothing changed")
+            chunks = ((self.added, "added"), (self.updated, "updated"), (self.deleted, "deleted"))
+            # A post that became a draft is no document that changed, and its chunks go all the same.
+            said = [f"{count} chunks {word}" for count, word in chunks if count] or ["nothing changed"]
         said.append(f"{total_chunks} chunks")
         text = ", ".join(said)
         if interrupted:
