@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipesched.errors import DataError
-from pipesched.pipeline import faults, stores
+from pipesched.pipeline import embedders, faults, stores
 from pipesched.pipeline.cache import FILE
 from pipesched.pipeline.manifest import manifest_path
 from pipesched.pipeline.run import run
@@ -20,8 +20,8 @@ from pipesched.pipeline.stores import WritingNote
 from pipesched.pipeline.stores.examination import Examined
 from pipesched.pipeline.stores.note import NAME
 from pipesched.report import Outcome
-from support.command import pipesched
-from support.indexing import Index, Model, difference, same
+from support.command import Result, pipesched
+from support.indexing import Index, difference, same
 
 pytestmark = pytest.mark.slow
 
@@ -94,9 +94,18 @@ def scramble(file: Path) -> None:
     file.write_bytes(data)
 
 
+def packaged(home: Path) -> Index:
+    """As the packaged model would make it, so that the installed command takes it for its own; the vectors cost nothing."""
+    index = Index(home, real_store=True)
+    spec = embedders.identify("onnx:all-MiniLM-L6-v2")
+    index.model.spec = lambda _: spec  # type: ignore[method-assign]
+    index.options = replace(index.options, embedding_model=spec.model, chunk_size=1000, chunk_overlap=200)
+    return index
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    index = Index(tmp_path_factory.mktemp("large"), model=Model(dimensions=32), real_store=True)
+    index = packaged(tmp_path_factory.mktemp("large"))
     for number in range(1_200):
         index.write(f"{number % 9}/{number}.md", f"Post number {number} is about the number {number}.")
     index.run()
@@ -108,13 +117,12 @@ def copy(large: Index, tmp_path: Path) -> Index:
     """The large one, to be ruined; its posts are shared."""
     for name in ("store", "state"):
         shutil.copytree(large.home / name, tmp_path / name)
-    state = tmp_path / "state"
-    new = replace(large.options, storage_path=str(tmp_path / "store"))
-    manifest_path(state, large.options.storage_path, "posts").rename(
-        manifest_path(state, new.storage_path, "posts")
+    index = packaged(tmp_path)
+    index.now = large.now
+    index.options = replace(index.options, data_dir=large.options.data_dir)
+    manifest_path(index.index_dir, large.options.storage_path, "posts").rename(
+        manifest_path(index.index_dir, index.options.storage_path, "posts")
     )
-    index = Index(tmp_path, model=Model(dimensions=32), real_store=True, now=large.now)
-    index.options = new
     return index
 
 
@@ -219,22 +227,45 @@ def test_the_note_stays_when_a_writer_dies_or_its_disk_is_full(index: Index) -> 
     assert not note.exists()
 
 
-@pytest.mark.parametrize("command", [("search", "a number"), ("verify",), ("verify", "--deep")])
+def command(index: Index, *arguments: str) -> Result:
+    """The installed command on `index`, whose state folder must be named as the command expects it."""
+    if not (index.home / "index").exists():
+        (index.home / "state").rename(index.home / "index")
+    options = ["--data-dir", index.options.data_dir, "--storage-path", "store", "--collection-name", "posts"]
+    return pipesched(
+        *arguments, *options, "--json", cwd=index.home, env={"PIPESCHED_STATE_DIR": str(index.home)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "damage"),
+    [
+        (("search", "a number"), "vectors scrambled"),
+        (("verify", "--deep"), "vectors scrambled"),
+        (("search", "a number"), "header overwritten"),
+        (("verify",), "header overwritten"),
+    ],
+    ids=["search-dies", "verify-dies", "search-fails", "verify-fails"],
+)
 def test_a_command_that_reads_a_torn_index_says_so_and_what_to_do(
-    copy: Index, command: tuple[str, ...]
+    copy: Index, arguments: tuple[str, ...], damage: str
 ) -> None:
-    (copy.home / "state").rename(copy.home / "index")
-    scramble(index_of(store_of(copy)) / "data_level0.bin")
-    done = pipesched(
-        *command, "--data-dir", copy.options.data_dir, "--storage-path", "store", "--collection-name", "posts",
-        "--json", cwd=copy.home, env={"PIPESCHED_STATE_DIR": str(copy.home)},
-    )  # fmt: skip
-    if command == ("verify",) and done.code == 1:
-        return  # its model is another one than the installed command's
+    sound = command(copy, *arguments)
+    assert sound.code == 0, sound.out + sound.err
+    DAMAGE[damage](store_of(copy))
+    done = command(copy, *arguments)
     assert done.code == 65, done.out + done.err
     assert done.json["error"]["code"] == "store_damaged"
-    assert "SIGSEGV" in done.json["error"]["message"]
+    assert ("SIGSEGV" in done.json["error"]["message"]) == (damage == "vectors scrambled")
     assert "pipesched rebuild" in done.json["error"]["hint"]
+
+
+def test_repair_mends_what_verify_died_of(copy: Index) -> None:
+    DAMAGE["vectors scrambled"](store_of(copy))
+    done = command(copy, "verify", "--deep", "--repair")
+    assert done.code == 0, done.out + done.err
+    assert "SIGSEGV" in done.json["message"]
+    assert done.json["ok"] is True
 
 
 def test_a_store_folder_that_was_removed_is_made_anew_by_any_run(index: Index) -> None:
