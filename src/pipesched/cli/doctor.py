@@ -34,11 +34,7 @@ def doctor(
     if app.json:
         app.out.document(found.as_json())
     else:
-        for name, check in found.checks.items():
-            app.out.line(f"{check.status}  {name}: {check.message}")
-            if check.hint:
-                app.out.line(f"      hint: {check.hint}")
-        app.out.line(f"doctor: {found.status}")
+        app.out.checks("doctor", found.status, found.checks)
     if found.status == "fail":
         raise typer.Exit(1)
 

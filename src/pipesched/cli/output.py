@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pipesched.settings import SCHEMA_VERSION
 
@@ -35,6 +35,19 @@ def json_line(data: Mapping[str, Any], stream: TextIO) -> str:
     text = json.dumps(data, ensure_ascii=encoding != "utf8", allow_nan=False, default=str)
     text = _C1.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Checked(Protocol):
+    """One check of `health` or `doctor`."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def message(self) -> str: ...
+
+    @property
+    def hint(self) -> str: ...
 
 
 @dataclass
@@ -97,6 +110,14 @@ class Output:
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         self.console.print(table)
+
+    def checks(self, what: str, status: str, checks: Mapping[str, Checked]) -> None:
+        """The checks of `what` for people, each with its hint, and the verdict; nothing under --json."""
+        for name, check in checks.items():
+            self.line(f"{check.status}  {name}: {check.message}")
+            if check.hint:
+                self.line(f"      hint: {check.hint}")
+        self.line(f"{what}: {status}")
 
     @staticmethod
     def _plain_table(columns: Sequence[str], rows: list[list[str]]) -> None:
