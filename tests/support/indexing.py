@@ -16,6 +16,7 @@ import numpy as np
 from pipesched.errors import ServiceUnavailable
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends
+from pipesched.pipeline.canary import TEXTS
 from pipesched.pipeline.model import EmbeddingFailure, ModelSpec, Record, VectorStore
 from pipesched.pipeline.run import run
 from pipesched.pipeline.search import Result, search
@@ -39,14 +40,22 @@ def vector_of(text: str, fingerprint: str = "one", dimensions: int = 8) -> np.nd
 
 @dataclass
 class Model:
-    """A model, and what it was asked: `texts` counts each text that it embedded. A text with POISON in it fails."""
+    """A model, and what it was asked: `texts` counts each text that it embedded. A text with POISON in it fails.
+
+    `hidden`: weights that changed without another fingerprint.
+    """
 
     fingerprint: str = "one"
+    hidden: str = ""
     dimensions: int = 8
     down: bool = False
     texts: Counter[str] = field(default_factory=Counter)
     log: Path | None = None
     on_embed: Callable[[], None] | None = None
+
+    @property
+    def weights(self) -> str:
+        return self.fingerprint + self.hidden
 
     def spec(self, model: str) -> ModelSpec:
         return ModelSpec(model, self.fingerprint, self.dimensions, 200, "query: ")
@@ -64,6 +73,10 @@ class HashEmbedder:
         return self._spec
 
     def embed(self, texts: Sequence[str]) -> list[Any]:
+        if self.model.down:
+            raise ServiceUnavailable("the model is down")
+        if tuple(texts) == TEXTS:  # by which a run knows the model again; not counted
+            return [vector_of(text, self.model.weights, self._spec.dimensions) for text in texts]
         if self.model.on_embed is not None:
             self.model.on_embed()
         if self.model.down:
@@ -77,11 +90,11 @@ class HashEmbedder:
                 results.append(EmbeddingFailure("not_finite", "the model returned NaN"))
             else:
                 self.model.texts[f"{self._spec.fingerprint}\n{text}"] += 1
-                results.append(vector_of(text, self._spec.fingerprint, self._spec.dimensions))
+                results.append(vector_of(text, self.model.weights, self._spec.dimensions))
         return results
 
     def embed_query(self, text: str) -> np.ndarray:
-        return vector_of(text, self._spec.fingerprint, self._spec.dimensions)
+        return vector_of(text, self.model.weights, self._spec.dimensions)
 
     def close(self) -> None: ...
 

@@ -42,6 +42,14 @@ MIGRATIONS: Final = (
         since INTEGER NOT NULL
     )
     """,
+    """
+    CREATE TABLE canaries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        told TEXT NOT NULL,
+        fingerprint TEXT NOT NULL UNIQUE,
+        vectors BLOB NOT NULL
+    )
+    """,
 )
 
 _PAGE = 500
@@ -105,6 +113,36 @@ class EmbeddingCache:
                 "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
                 [(model, text, vector.astype("<f4").tobytes()) for text, vector in vectors.items()],
             )
+
+    # revisions of a model whose engine tells no difference (see canary.py); the last one put in is what it is now
+
+    def revision(self, told: str) -> str | None:
+        """The fingerprint that the model has now, which its engine tells as `told`; None where nothing was embedded with it yet."""
+        if not self._database.rows("SELECT 1 FROM sqlite_master WHERE name = 'canaries'"):
+            return None  # an older version's, which is only read here
+        found = self._database.rows(
+            "SELECT fingerprint FROM canaries WHERE told = ? ORDER BY number DESC LIMIT 1", (told,)
+        )
+        return str(found[0][0]) if found else None
+
+    def canaries(self, told: str, texts: int, dimensions: int) -> dict[str, list[Vector]]:
+        """The vectors of each revision, by its fingerprint; those that cannot be compared are left out."""
+        import numpy as np
+
+        return {
+            fingerprint: list(np.frombuffer(vectors, dtype="<f4").reshape(texts, dimensions))
+            for fingerprint, vectors in self._database.rows(
+                "SELECT fingerprint, vectors FROM canaries WHERE told = ?", (told,)
+            )
+            if len(vectors) == texts * dimensions * 4
+        }
+
+    def put_canary(self, told: str, fingerprint: str, vectors: Sequence[Vector]) -> None:
+        """`fingerprint` is what the model is now."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO canaries (told, fingerprint, vectors) VALUES (?, ?, ?)",
+            (told, fingerprint, b"".join(vector.astype("<f4").tobytes() for vector in vectors)),
+        )
 
     def close(self) -> None:
         self._database.close()

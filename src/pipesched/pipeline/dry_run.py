@@ -14,6 +14,7 @@ from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress
 from pipesched.pipeline.batches import Batch, Item, Reader, read_batches, removal_batches
 from pipesched.pipeline.cache import EmbeddingCache
+from pipesched.pipeline.canary import as_told, current
 from pipesched.pipeline.drift import mark_all_missing
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Manifest, manifest_path
@@ -51,7 +52,8 @@ def dry_run(
         session.check_data_dir(live, building)
         known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
         recorded_spec = known[-1] if known else session.cache.spec(options.embedding_model)
-        spec = backends.identify(options.embedding_model, recorded=recorded_spec, offline=True)
+        told = backends.identify(options.embedding_model, recorded=as_told(recorded_spec), offline=True)
+        spec = current(told, recorded_spec, session.cache.revision(told.fingerprint))
         if not spec.fingerprint:
             session.notes.append(
                 "the model was never asked yet, so that chunks and embeddings are an estimate"

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted
+from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted, ServiceUnavailable
 from pipesched.files import KernelLock, os_error, private_dir
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
+from pipesched.pipeline.canary import ModelChanged
 from pipesched.pipeline.database import Damaged, set_aside
 from pipesched.pipeline.mending import mend
 from pipesched.pipeline.session import Session, Stopped
@@ -92,6 +93,7 @@ def _attempts(
 ) -> Outcome:
     """A run, and another one when something had to be set aside first."""
     notes: list[str] = []
+    reasons: list[str] = []
     unreadable: Mapping[str, str] = {}
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -106,7 +108,14 @@ def _attempts(
                 damaged=unreadable,
             ) as session:
                 session.notes += notes
+                session.reasons += reasons
                 return Run(session, rebuild=rebuild, check=check).outcome()
+        except ModelChanged as changed:
+            if attempt == _ATTEMPTS:
+                raise ServiceUnavailable(
+                    changed.reason, hint="it changes all the time: check the server"
+                ) from changed
+            reasons = [changed.reason]
         except Damaged as damaged:
             if attempt == _ATTEMPTS:
                 raise

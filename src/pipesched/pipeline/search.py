@@ -10,6 +10,7 @@ from typing import Any, Final
 from pipesched.errors import CollectionNotOurs, ConfigurationError, InvalidValue, NotFound
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends
+from pipesched.pipeline.canary import as_told, base
 from pipesched.pipeline.model import METADATA_KEYS, CollectionInfo, Hit, VectorStore
 from pipesched.pipeline.stores.mark import Mark
 
@@ -135,8 +136,8 @@ def _search(
             )
         if info.count == 0:
             return []
-        spec = backends.identify(mark.model, recorded=mark.spec)
-        if spec.fingerprint != mark.fingerprint:
+        spec = backends.identify(mark.model, recorded=as_told(mark.spec))
+        if spec.fingerprint != base(mark.fingerprint):
             raise ConfigurationError(
                 f"the collection {info.name} was made with another version of {mark.model} than there is now",
                 hint="bring it up to date first: pipesched run",

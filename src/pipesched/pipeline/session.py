@@ -21,6 +21,7 @@ from pipesched.errors import (
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends, Note, Progress
 from pipesched.pipeline.cache import EmbeddingCache
+from pipesched.pipeline.canary import as_told, current
 from pipesched.pipeline.chunks import Chunker
 from pipesched.pipeline.documents import DocumentSettings
 from pipesched.pipeline.index_settings import IndexSettings, document_digest
@@ -52,6 +53,8 @@ class Session:
     started: datetime
     tally: Tally = field(default_factory=Tally)
     notes: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """What an earlier attempt of this run met that decides what it does."""
     timings: dict[str, float] = field(default_factory=dict)
     model_error: ServiceUnavailable | None = None
     dropped: bool = False
@@ -170,10 +173,19 @@ class Session:
         self.changes = False
 
     def embedder(self, spec: ModelSpec) -> Embedder:
+        """Opened, and found to be what it was when it is first asked for. Raises ServiceUnavailable, ModelChanged."""
         if self.model_error is not None:
             raise self.model_error
         if self._embedder is None:
-            self._embedder = self.backends.open_embedder(spec)
+            from pipesched.pipeline import canary
+
+            opened = self.backends.open_embedder(spec)
+            try:
+                canary.check(opened, spec, self.cache)
+            except BaseException:
+                opened.close()
+                raise
+            self._embedder = opened
         return self._embedder
 
     def identify(self, recorded: ModelSpec | None) -> ModelSpec:
@@ -181,14 +193,14 @@ class Session:
         model = self.options.embedding_model
         known = recorded or self.cache.spec(model)
         try:
-            return self.backends.identify(model, recorded=known)
+            told = self.backends.identify(model, recorded=as_told(known))
         except ServiceUnavailable as error:
-            assumed = self.backends.identify(model, recorded=known, offline=True)
-            if not assumed.fingerprint:
+            told = self.backends.identify(model, recorded=as_told(known), offline=True)
+            if not told.fingerprint:
                 raise
             self.model_error = error
             self.notes.append(f"the model could not be checked: {error.message}")
-            return assumed
+        return current(told, known, self.cache.revision(told.fingerprint))
 
     def check_data_dir(self, live: Generation | None, building: Generation | None) -> None:
         """Raises SettingsConflict when the collection was filled from another folder."""

@@ -167,6 +167,8 @@ class Run:
             imported=imported,
             damaged=session.damaged.get(session.collection, ""),
         )
+        if session.reasons:
+            decision = replace(decision, reason="; ".join([*session.reasons, decision.reason]))
         if building is not None and not decision.resume:
             from pipesched.pipeline.generations import drop
 

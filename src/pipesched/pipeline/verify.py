@@ -16,6 +16,7 @@ from pipesched.pipeline import documents, drift
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
 from pipesched.pipeline.batches import Reader, read_batches
 from pipesched.pipeline.cache import EmbeddingCache
+from pipesched.pipeline.canary import as_told, current
 from pipesched.pipeline.drift import Drift
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Manifest, manifest_path
@@ -152,9 +153,9 @@ def _compare(
                     hint="name one of pipesched's with --collection-name",
                 )
             recorded = mark.spec if mark else None
-            target = IndexSettings.of(
-                options, backends.identify(options.embedding_model, recorded=recorded, offline=True)
-            )
+            told = backends.identify(options.embedding_model, recorded=as_told(recorded), offline=True)
+            spec = current(told, recorded, session.cache.revision(told.fingerprint))
+            target = IndexSettings.of(options, spec)
             if mark is not None and mark.settings != target.digest:
                 live = session.manifest.generation("live")
                 why = live.settings.differences(target) if live and live.settings else []
