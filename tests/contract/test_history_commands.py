@@ -153,6 +153,16 @@ def test_history_has_the_contracts_keys_newest_first(lived: Place) -> None:
     assert (failed["trigger"], found[1]["trigger"], found[1]["dry_run"]) == ("schedule", "manual", True)
 
 
+def test_the_history_of_one_job_says_how_its_runs_went(lived: Place) -> None:
+    assert lived("history", "nightly", "--limit", "1", "--json").json["statistics"] == {
+        "success_rate": 0.5,
+        "duration_p50_seconds": 3600.0,
+        "duration_p95_seconds": 3600.0,
+        "totals": {"succeeded": 1, "failed": 1, "missed": 3},
+    }
+    assert "statistics" not in lived("history", "--json").json
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -21,7 +21,7 @@ from support.world import World, WorldSource
 
 FRESHNESS = {
     "job_id", "state", "next_run_time", "last_status", "last_success", "age_seconds", "documents", "chunks",
-    "failures_in_row",
+    "failures_in_row", "success_rate", "duration_p50_seconds", "duration_p95_seconds",
 }  # fmt: skip
 
 
@@ -47,11 +47,25 @@ def test_status_says_how_fresh_each_job_is(world: World) -> None:
     [job] = pipesched("status", "--json", cwd=world.home).json["jobs"]
     assert job.keys() >= FRESHNESS
     assert (job["documents"], job["chunks"], job["last_status"]) == (12, 19, "succeeded")
+    assert (job["success_rate"], job["duration_p50_seconds"], job["duration_p95_seconds"]) == (1.0, 2.0, 2.0)
     assert 1100 < job["age_seconds"] < 1400
     plain = pipesched("status", cwd=world.home)
     assert plain.out.startswith("scheduler: not running")
     assert "hourly" in plain.out
     assert "\x1b" not in plain.out
+
+
+def test_show_says_how_a_jobs_runs_went(world: World) -> None:
+    world.ran("hourly", world.now - timedelta(minutes=5), "failed", took=3600)
+    shown = pipesched("show", "hourly", "--json", cwd=world.home).json["job"]
+    assert shown["statistics"] == {
+        "success_rate": 0.5,
+        "duration_p50_seconds": 2.0,
+        "duration_p95_seconds": 2.0,
+        "totals": {"succeeded": 1, "failed": 1},
+    }
+    plain = pipesched("show", "hourly", cwd=world.home).out
+    assert "runs       50% of the last 20 succeeded; half took at most 2s, 95% at most 2s\n" in plain
 
 
 def test_status_as_json_is_what_the_endpoint_gives(world: World) -> None:

@@ -57,8 +57,12 @@ def history(
         found = ledger.history(job_id, states, after, limit)
         if not found and job_id is not None and not ledger.history(job_id, limit=1):
             _job_file_knows(app, job_id)
+        summary = ledger.summaries([job_id])[job_id] if app.json and job_id is not None else None
     if app.json:
-        app.out.document({"runs": [run.as_json() for run in found]})
+        from pipesched.views.jobs import statistics_document
+
+        statistics = {} if summary is None else {"statistics": statistics_document(summary)}
+        app.out.document({"runs": [run.as_json() for run in found], **statistics})
         return
     zone = _zone(app, job_id)
     narrow = app.out.terminal and shutil.get_terminal_size().columns < WIDE

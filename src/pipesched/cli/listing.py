@@ -136,6 +136,8 @@ def print_job(app: App, row: Json) -> None:
         seconds = last["duration_seconds"]
         took = "" if seconds is None else f", {seconds:.1f} s"
         out.line(f"last run   {last['status']}{took}: {last['run_id']}")
+    if went := how_runs_went(row["statistics"]):
+        out.line(f"runs       {went}")
     out.line()
     options = row["effective_config"] or row["config"]
     out.table(
@@ -152,6 +154,21 @@ def print_job(app: App, row: Json) -> None:
         ("policy", "value"),
         [(name.replace("_", "-"), policy_text(name, value)) for name, value in row["policy"].items()],
     )
+
+
+def how_runs_went(statistics: Json) -> str:
+    """`95% of the last 20 succeeded; half took at most 42s, 95% at most 1m30s`; empty where nothing has run."""
+    from pipesched.schedule.timetext import format_duration
+
+    found = []
+    if statistics["success_rate"] is not None:
+        found.append(f"{statistics['success_rate']:.0%} of the last 20 succeeded")
+    if statistics["duration_p50_seconds"] is not None:
+        half, most = (
+            format_duration(round(statistics[f"duration_{share}_seconds"], 1)) for share in ("p50", "p95")
+        )
+        found.append(f"half took at most {half}, 95% at most {most}")
+    return "; ".join(found)
 
 
 def text(value: object) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from pipesched.errors import InvalidValue
-from pipesched.runs import process, reading, recording
+from pipesched.runs import durations, process, reading, recording
 from pipesched.runs.connection import Connection
 from pipesched.runs.ids import check_run_id, new_run_id
 from pipesched.runs.model import ACTIVE, ENDS, EXECUTED, FAILED, Counters, JobSummary, Run, RunState, Totals
@@ -173,6 +173,7 @@ class Ledger(Connection):
             recording.record_outcome(db, row, status, exit_code, reason, now)
             if status in EXECUTED and not row["dry_run"]:
                 recording.record_sync(db, row, documents or {})
+                durations.note(db, row, now)
             if retry_at is not None:
                 recording.plan_retry(db, row, retry_at)
             elif status in ENDS and not row["dry_run"]:

@@ -92,9 +92,9 @@ def summaries(db: sqlite3.Connection, job_ids: Collection[str] | None) -> dict[s
 
 
 def _summary(row: Sequence[Any], runs: Mapping[int, Run], running: tuple[Run, ...]) -> JobSummary:
-    _, last_run, last_sync, failures, paused_at, paused_why, claimed, handled, recent, documents, *counts = (
-        row
-    )
+    (
+        _, last_run, last_sync, failures, paused_at, paused_why, claimed, handled, recent, documents, p50, p95, *counts,
+    ) = row  # fmt: skip
     return JobSummary(
         last_run=runs.get(last_run),
         last_sync=runs.get(last_sync),
@@ -107,7 +107,13 @@ def _summary(row: Sequence[Any], runs: Mapping[int, Run], running: tuple[Run, ..
         success_rate=rate(recent),
         auto_pause_reason=paused_why,
         documents=json.loads(documents),
+        duration_p50=_seconds(p50),
+        duration_p95=_seconds(p95),
     )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _shown_runs(db: sqlite3.Connection, job_ids: Collection[str] | None) -> dict[int, Run]:
@@ -182,8 +188,8 @@ class _Row(NamedTuple):
 
 _PROGRESS_COLUMNS: Final = ", ".join(_Row._fields)
 _SUMMARY_COLUMNS: Final = (
-    "job_id, last_run, last_sync, failures, auto_paused_at, auto_pause_reason, claimed, handled, recent, documents, "
-    + ", ".join(ENDED)
+    "job_id, last_run, last_sync, failures, auto_paused_at, auto_pause_reason, claimed, handled, recent, documents,"
+    " duration_p50, duration_p95, " + ", ".join(ENDED)
 )
 
 

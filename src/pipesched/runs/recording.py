@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pipesched.errors import NotFound
+from pipesched.runs import durations
 from pipesched.runs.model import CHUNKS, EXECUTED, FAILED, RunState
 from pipesched.runs.reading import Created
 from pipesched.runs.rows import RECENT, micros
@@ -118,3 +119,4 @@ def note_creation(db: sqlite3.Connection, created: Created) -> None:
             " retry_slot = NULL, retry_attempt = NULL, retry_not_before = NULL, slot_row = NULL WHERE job_id = ?",
             (created.job_id,),
         )
+        durations.forget(db, created.job_id)

@@ -86,6 +86,14 @@ MIGRATIONS: Final = (
     ALTER TABLE jobs ADD COLUMN end_event INTEGER NOT NULL DEFAULT 0;      -- of a run's end, however it was
     UPDATE jobs SET end_event = sync_event;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN duration_p50 INTEGER;  -- milliseconds
+    ALTER TABLE jobs ADD COLUMN duration_p95 INTEGER;
+    CREATE TABLE durations (         -- apart from jobs, which is read whole and often
+      job_id TEXT PRIMARY KEY,
+      newest TEXT NOT NULL           -- milliseconds, oldest first, with blanks between them
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
 

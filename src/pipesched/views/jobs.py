@@ -62,6 +62,7 @@ class JobDocuments:
                 "started_at": None if last.started_at is None else last.started_at.isoformat(),
                 "duration_seconds": last.duration_seconds,
             },
+            "statistics": statistics_document(view.summary),
             "config": job.config.set_values(),
             **self._effective(job),
             "policy": policy_document(job.policy, view.timed, self._now),
@@ -77,6 +78,16 @@ class JobDocuments:
         except InvalidValue as error:
             # The levels do not fit together (an overlap above the chunk size): said here, so that `list` still lists.
             return {"effective_config": None, "config_error": error.message}
+
+
+def statistics_document(summary: JobSummary) -> Json:
+    """How a job's runs went: the success rate of the last 20, seconds that the newest 100 syncs took, lifetime counts by state."""
+    return {
+        "success_rate": summary.success_rate,
+        "duration_p50_seconds": summary.duration_p50,
+        "duration_p95_seconds": summary.duration_p95,
+        "totals": dict(summary.totals),
+    }
 
 
 def asdict_flat(options: Any) -> Json:

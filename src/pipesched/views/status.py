@@ -64,7 +64,7 @@ def local(view: JobView) -> str | None:
 
 
 def freshness(view: JobView, now: datetime) -> dict[str, Any]:
-    """How old a job's newest successful sync is and what it holds since.
+    """How old a job's newest successful sync is, what it holds since, and how its runs went.
 
     `documents` and `chunks` are None until a sync has counted them; `age_seconds` is None where there was no sync.
     """
@@ -81,6 +81,9 @@ def freshness(view: JobView, now: datetime) -> dict[str, Any]:
         "documents": counts[0],
         "chunks": counts[1],
         "failures_in_row": view.summary.failures_in_row,
+        "success_rate": view.summary.success_rate,
+        "duration_p50_seconds": view.summary.duration_p50,
+        "duration_p95_seconds": view.summary.duration_p95,
     }
 
 

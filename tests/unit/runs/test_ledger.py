@@ -9,9 +9,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipesched.errors import InvalidValue, NotFound
 from pipesched.runs import process, schema
+from pipesched.runs.durations import percentile
 from pipesched.runs.ids import check_run_id
 from pipesched.runs.ledger import Ledger, new_run_id
 from pipesched.runs.model import RunState
@@ -312,6 +315,17 @@ def test_a_job_added_again_under_an_old_id_starts_afresh_but_refires_nothing(
     assert (ledger.counters().failed, ledger.counters().success_rate) == (1, 0.0)
 
 
+def test_a_job_added_again_under_an_old_id_has_no_durations_of_the_old_one(ledger: Ledger) -> None:
+    ledger.progress([timed("nightly", created_at=NOW - HOUR)])
+    ran(ledger, "one")
+    ledger.progress([timed("nightly", created_at=NOW - HOUR)])
+    assert usual(ledger) == (60.0, 60.0)
+    ledger.progress([timed("nightly", created_at=NOW + HOUR)])
+    assert usual(ledger) == (None, None)
+    took(ledger, 5, 2)
+    assert usual(ledger) == (5.0, 5.0)
+
+
 # Dependencies
 
 
@@ -379,6 +393,8 @@ def test_a_ledger_of_the_first_version_is_read_as_it_is_and_brought_up_to_date_b
         assert [waits(ledger, how) for how in TRIGGER_ON] == [False, True, False]
         ran(ledger, "r1", "failed")
         assert not waits(ledger, "failure")
+        ran(ledger, "r2")
+        assert usual(ledger) == (60.0, 60.0)
 
 
 def test_a_job_waits_for_those_that_have_not_succeeded_since_its_own_last_run(ledger: Ledger) -> None:
@@ -432,6 +448,61 @@ def test_the_success_rate_looks_at_the_last_twenty_runs(ledger: Ledger) -> None:
         ran(ledger, f"good{number}")
     assert ledger.counters().success_rate == 0.75
     assert ledger.summaries()["nightly"].success_rate == 0.75
+
+
+def took(
+    ledger: Ledger, seconds: float, number: int, status: RunState = "succeeded", **options: bool
+) -> None:
+    at = NOW + number * HOUR
+    ledger.begin_manual(
+        f"run-{number}", "nightly", now=at, pid=os.getpid(), dry_run=options.get("dry_run", False)
+    )
+    ledger.finish(f"run-{number}", status=status, now=at + timedelta(seconds=seconds))
+
+
+def usual(ledger: Ledger) -> tuple[float | None, float | None]:
+    summary = ledger.summaries(["nightly"])["nightly"]
+    return summary.duration_p50, summary.duration_p95
+
+
+def test_a_job_that_never_did_its_work_has_no_usual_duration(ledger: Ledger) -> None:
+    took(ledger, 1, 1, "failed")
+    took(ledger, 1, 2, dry_run=True)
+    took(ledger, -30, 3)  # the clock was set back meanwhile
+    assert usual(ledger) == (None, None)
+
+
+def test_durations_are_those_of_runs_that_did_their_work(ledger: Ledger) -> None:
+    for number, seconds in enumerate([1.5, 4, 2.5]):
+        took(ledger, seconds, number)
+    assert usual(ledger) == (2.5, 4.0)
+    took(ledger, 3600, 3, "timeout")
+    took(ledger, 3600, 4, dry_run=True)
+    assert usual(ledger) == (2.5, 4.0)
+    took(ledger, 2, 5, "partial")
+    assert usual(ledger) == (2.0, 4.0)
+
+
+def test_durations_look_at_the_newest_hundred_even_when_the_rows_are_gone(path: Path, ledger: Ledger) -> None:
+    with ledger.batch():
+        for number in range(100):
+            took(ledger, 1000, number)
+        for number in range(100, 200):
+            took(ledger, number - 99, number)
+    assert usual(ledger) == (50.0, 95.0)
+    ledger.forget(f"run-{number}" for number in range(199))
+    took(ledger, 101, 200)  # the oldest, of 1 s, is beyond the window now
+    assert usual(ledger) == (51.0, 96.0)
+    with Ledger.open(path, create=False) as reader:
+        assert usual(reader) == (51.0, 96.0)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=120), st.sampled_from([0.5, 0.95, 1.0]))
+def test_a_percentile_is_the_smallest_value_that_covers_its_share(values: list[int], share: float) -> None:
+    found = percentile(sorted(values), share)
+    assert found in values
+    assert sum(each <= found for each in values) >= share * len(values)
+    assert sum(each < found for each in values) < share * len(values)
 
 
 def test_counts_survive_a_restart_and_retention(path: Path) -> None:
