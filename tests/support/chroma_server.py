@@ -16,11 +16,14 @@ CHROMA = str(Path(sys.executable).with_name("chroma"))
 
 
 @contextlib.contextmanager
-def chroma_server(folder: Path, *, seconds: float = 30.0) -> Iterator[tuple[str, int]]:
+def chroma_server(
+    folder: Path, *, port: int | None = None, seconds: float = 30.0
+) -> Iterator[tuple[str, int]]:
     """`(url, pid)` of a server that keeps its data in `folder`; ended, with its children, at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{folder.name}.log"
     with log.open("wb") as output:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted, ServiceUnavailable
-from pipesched.files import KernelLock, os_error, private_dir
+from pipesched.files import os_error, private_dir
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
@@ -19,7 +19,7 @@ from pipesched.pipeline.database import Damaged, set_aside
 from pipesched.pipeline.mending import mend
 from pipesched.pipeline.session import Session, Stopped
 from pipesched.pipeline.steps import Check, Run
-from pipesched.pipeline.stores import lock_path
+from pipesched.pipeline.stores import StoreLock, lock_path
 from pipesched.report import Outcome
 
 _ATTEMPTS = 6
@@ -151,7 +151,7 @@ def _locked(
         if isinstance(translated, NotPermitted):
             raise translated from error
         raise CannotCreate(translated.message, hint="choose another place with --storage-path") from error
-    with KernelLock(path, what=f"run {run_id}".strip()) as lock:
+    with StoreLock(options.storage_path, index_dir, what=f"run {run_id}".strip()) as lock:
         deadline = time.monotonic() + wait_seconds
         while not lock.try_acquire():
             if time.monotonic() >= deadline:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pipesched.errors import Busy, CollectionNotOurs, DataError, NotFound
-from pipesched.files import KernelLock
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents, drift
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
@@ -25,7 +24,7 @@ from pipesched.pipeline.plan import plan_documents
 from pipesched.pipeline.run import run
 from pipesched.pipeline.search import find
 from pipesched.pipeline.session import Session
-from pipesched.pipeline.stores import lock_path
+from pipesched.pipeline.stores import StoreLock
 from pipesched.pipeline.stores.mark import Mark
 
 
@@ -85,7 +84,7 @@ def verify(
     """
     backends = backends or Backends()
     options = replace(options, dry_run=False)
-    if KernelLock(lock_path(options.storage_path, index_dir)).is_held():
+    if StoreLock(options.storage_path, index_dir).is_held():
         raise Busy(
             f"a run is writing to {options.storage_path}", hint="verify when it is done: pipesched status"
         )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipesched.options import is_server
 from pipesched.pipeline.model import VectorStore
+from pipesched.pipeline.stores.lock import StoreLock, lock_path
 from pipesched.pipeline.stores.note import WritingNote
 from pipesched.pipeline.stores.probe import Probe, probe
 from pipesched.pipeline.stores.sweep import sweep
@@ -18,7 +15,7 @@ from pipesched.pipeline.stores.sweep import sweep
 if TYPE_CHECKING:
     from pipesched.pipeline.stores.examination import Examined
 
-__all__ = ["Probe", "WritingNote", "examine", "lock_path", "open_store", "probe", "sweep"]
+__all__ = ["Probe", "StoreLock", "WritingNote", "examine", "lock_path", "open_store", "probe", "sweep"]
 
 
 def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
@@ -38,12 +35,3 @@ def examine(storage_path: str, collections: Sequence[str], *, stop: threading.Ev
     from pipesched.pipeline.stores import examination
 
     return examination.examine(storage_path, collections, stop=stop)
-
-
-def lock_path(storage_path: str, index_dir: Path) -> Path:
-    """The writers' lock of a store: beside the resolved folder, whatever the state folder; for a server in `index_dir`."""
-    if is_server(storage_path):
-        digest = hashlib.sha256(storage_path.rstrip("/").encode()).hexdigest()[:16]
-        return index_dir / f"server-{digest}.lock"
-    resolved = os.path.realpath(storage_path)
-    return Path(resolved + ".lock")
