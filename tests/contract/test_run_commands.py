@@ -152,3 +152,25 @@ def test_a_busy_store_is_exit_code_75_and_names_who_holds_it(site: Path, first: 
         done = pipesched("run", "--json", cwd=site)
     assert done.code == 75
     assert "run nightly" in done.json["error"]["message"]
+
+
+def test_a_job_that_met_a_busy_store_by_hand_has_not_failed(tmp_path: Path) -> None:
+    from pipesched.files import KernelLock
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "db").mkdir()
+    assert pipesched("add-interval", "often", "--every", "1h", cwd=tmp_path).code == 0
+    with KernelLock(tmp_path / "db" / "vector_store.lock", what="run nightly") as lock:
+        assert lock.try_acquire()
+        assert pipesched("run", "often", cwd=tmp_path).code == 75
+    (row,) = pipesched("history", "often", "--json", cwd=tmp_path).json["runs"]
+    assert (row["status"], row["exit_code"]) == ("skipped", 75)
+    assert "run nightly" in row["reason"]
+    status = pipesched("status", "--json", cwd=tmp_path).json
+    assert (status["jobs_failed"], status["jobs_skipped"]) == (0, 1)
+
+
+def test_a_question_that_is_no_text_is_exit_code_2(site: Path, first: Result) -> None:
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = pipesched("search", "ünïcödé", "--json", cwd=site, env=locale)
+    assert (done.code, done.json["error"]["code"]) == (2, "invalid_value")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipesched.errors import InputOutputError, NotPermitted, PipeschedError, exit_status
+from pipesched.errors import Busy, InputOutputError, NotPermitted, PipeschedError, exit_status
 from pipesched.report import ItemError, Outcome, RunReport
 from pipesched.runs.model import CHUNKS
 
@@ -78,7 +78,8 @@ def execute(
             if ledger is not None:
                 ledger.finish(
                     request.run_id,
-                    status=outcome.status,
+                    # Somebody else was writing: the job itself has not failed.
+                    status="skipped" if isinstance(error, Busy) else outcome.status,
                     exit_code=code,
                     reason="" if outcome.status == "succeeded" else outcome.message,
                     now=app.now(),

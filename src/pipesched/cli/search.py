@@ -32,8 +32,15 @@ def search(
     Example: pipesched search "how do I deploy with systemd" -n 3 --where categories=linux
     """
     from pipesched.cli.resolution import run_options
+    from pipesched.errors import InvalidValue
     from pipesched.pipeline.search import parse_where, search
 
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            "QUERY is not text in this terminal's encoding", hint="use a UTF-8 locale, such as LANG=C.UTF-8"
+        ) from error
     results = search(run_options(app, job, pipeline), query, limit=n, where=parse_where(where or []))
     if app.json:
         app.out.document({"results": [result.as_json() for result in results]})
