@@ -307,6 +307,13 @@ def test_fires_to_come_leave_a_blackout_out():
     assert [slot.at for slot in limited] == [at(21), at(26)]
 
 
+def test_a_job_is_done_with_its_last_run_and_nothing_is_said_of_windows_after_it():
+    timed = job(max_runs=2, catch_up="all")
+    plan = plan_job(timed, Progress(handled=at(19)), at(27))
+    assert [each.scheduled_for for each in plan.decisions] == [at(20), at(21)]
+    assert plan.wake_at is None
+
+
 def test_a_job_that_is_never_open_has_no_next_fire_and_does_not_spin():
     office = blackout(("Mon-Fri 08:00-18:00",), (), "Europe/Berlin")
     never = job(cron("0 9-17 * * mon-fri", zone="Europe/Berlin", job_id="job"), closed=office)
