@@ -93,8 +93,8 @@ class Scheduler:
         """Whether a run has failed, or nothing could be claimed."""
         return self._failures > 0 or self.planner.in_trouble
 
-    def _plan_time(self) -> datetime:
-        now = self._clock.now()
+    def _plan_time(self, now: datetime | None = None) -> datetime:
+        now = now or self._clock.now()
         return now if self._horizon is None else min(now, self._horizon)
 
     # What happens
@@ -119,7 +119,8 @@ class Scheduler:
         self._settle_cancelled()
         if self.launching:
             seats = Seats(self._waiting.values(), self._occupied(), limit=self._max_workers, now=now)
-            planned = self.planner.plan(self._plan_time(), now, seats.take)
+            # One time for both: a claim from a microsecond later would wait for the next turn, and a second sync.
+            planned = self.planner.plan(self._plan_time(now), now, seats.take)
             self._more_is_due = planned.more
             self.take(planned.claims)
             self._admit(now)
