@@ -100,6 +100,7 @@ policies = st.fixed_dictionaries(
         "retries": st.integers(0, 9),
         "retry_delay": st.one_of(st.just(0.0), seconds),
         "jitter": st.one_of(st.just(0.0), seconds),
+        "not_during": st.sampled_from([(), ("22:00-02:00",), ("Sat,Sun 22:00-02:00", "Mon 09:00-10:00")]),
         "start": st.just(START),
         "end": st.integers(1, 10**8).map(lambda after: START + timedelta(seconds=after)),
         "max_runs": st.integers(1, 99),

@@ -150,6 +150,19 @@ def test_every_setting_that_a_crontab_cannot_say_is_named(job) -> None:
     assert "(catch-up" not in write(job("a", policy=JobPolicy(catch_up="none")))[1]
 
 
+def test_windows_dates_and_other_ends_that_count_are_named(job) -> None:
+    policy = JobPolicy(not_during=("Sat,Sun 22:00-02:00",), after=("b",), trigger_on="any")
+    closed = job("a", policy=policy).with_calendar(("2026-12-24",))
+    _, warnings, _ = write(closed, job("b"))
+    for said in (
+        "it runs during Sat,Sun 22:00-02:00 too",
+        "dates of the job file's calendar",
+        "(trigger_on any)",
+    ):
+        assert said in warnings
+    assert "b: it runs" not in warnings
+
+
 def test_a_paused_job_is_a_comment_and_named(job) -> None:
     text, warnings, _ = write(job("a", enabled=False, paused_at=NOW))
     assert "# paused: 0 2 * * * " in text

@@ -31,6 +31,11 @@ def policy_remarks(job: Job, remarks: Remarks, *, said: Collection[str]) -> None
         "retries": policy.retries > 0 and "a failed run is not tried again (retries)",
         "jitter": policy.jitter > 0 and "it runs at its very time (no jitter)",
         "after": bool(policy.after) and f"it does not wait for {', '.join(policy.after)} (after)",
+        "trigger_on": policy.trigger_on != "success"
+        and f"it runs however those that it waits for ended (trigger_on {policy.trigger_on})",
+        "not_during": bool(policy.not_during)
+        and f"it runs during {', '.join(policy.not_during)} too (not_during)",
+        "calendar": bool(job.calendar) and "it runs on the dates of the job file's calendar too",
         "start": policy.start is not None and "it runs before its start time too",
         "end": policy.end is not None and "it goes on after its end time",
         "max_runs": policy.max_runs is not None and "it does not end after so many runs (max_runs)",
