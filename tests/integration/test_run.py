@@ -110,6 +110,13 @@ def test_a_run_without_change_imports_neither_the_store_nor_a_model(blog: Path) 
     assert not imported & heavy
 
 
+def test_what_only_changed_documents_or_damage_need_is_imported_with_them() -> None:
+    late = ["yaml", "subprocess", "pipesched.pipeline.drift", "pipesched.pipeline.mending"]
+    code = f"import sys, pipesched.pipeline.run; print([name for name in {late} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.slow
 def test_edits_renames_and_deletes_arrive_and_nothing_else_is_embedded(blog: Path) -> None:
     posts = blog / "data"

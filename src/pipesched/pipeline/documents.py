@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pipesched.errors import DataDirMissing
-from pipesched.pipeline import frontmatter, metadata, urls
+from pipesched.pipeline import metadata, urls
 from pipesched.pipeline.model import Document, Failure, Found, Scan, Skipped, Stamp
 from pipesched.pipeline.patterns import compile_pattern
 
@@ -188,6 +188,10 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
         )
     if "\0" in text:
         return not_text
+    from pipesched.pipeline import (
+        frontmatter,
+    )  # YAML takes 10 ms to import, and a run without changes reads nothing
+
     try:
         parsed = frontmatter.parse(text)
     except frontmatter.FrontMatterError as error:

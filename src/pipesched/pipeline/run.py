@@ -16,9 +16,9 @@ from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
 from pipesched.pipeline.canary import ModelChanged
 from pipesched.pipeline.database import Damaged, set_aside
-from pipesched.pipeline.mending import mend
+from pipesched.pipeline.looking import Check
 from pipesched.pipeline.session import Session, Stopped
-from pipesched.pipeline.steps import Check, Run
+from pipesched.pipeline.steps import Run
 from pipesched.pipeline.stores import StoreLock, lock_path
 from pipesched.report import Outcome
 
@@ -123,6 +123,8 @@ def _attempts(
         except DataError as error:
             if error.code != "store_damaged" or attempt == _ATTEMPTS or options.store_is_server:
                 raise
+            from pipesched.pipeline.mending import mend
+
             suspect = False
             mended = mend(
                 error,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pipesched.pipeline import documents, faults
 from pipesched.pipeline.apply import apply, embed, record, touches_store
 from pipesched.pipeline.batches import Batch, Reader, read_batches, removal_batches
 from pipesched.pipeline.index_settings import IndexSettings
+from pipesched.pipeline.looking import Check, look
 from pipesched.pipeline.mode import Decision, Generation, decide
 from pipesched.pipeline.model import Failure, Scan
 from pipesched.pipeline.plan import DocumentPlan, RecordedFile, plan_documents, questions, trusted_stamp
@@ -20,9 +21,6 @@ from pipesched.report import LengthStatistics, Outcome
 
 if TYPE_CHECKING:
     from pipesched.pipeline.writer import Writer
-
-Check = Literal["probe", "rows", "vectors"]
-"""How closely the collection is compared with the record: by its counters, row by row, or vector by vector."""
 
 
 class Run:
@@ -46,9 +44,12 @@ class Run:
         decision = Decision("incremental", "stopped before it decided")
         interrupted = False
         try:
-            live, imported = self._look()
+            found = look(
+                self.session, check=self.check, replacing=self.rebuild or self.options.force_recreate
+            )
+            live, self.present = found.live, found.present
             self._time("look")
-            target, decision, building = self._decide(live, imported=imported)
+            target, decision, building = self._decide(live, imported=found.imported)
             self._time("model")
             scan = self._scan()
             if decision.build:
@@ -62,85 +63,6 @@ class Run:
             interrupted = True
         self._leave()
         return self._outcome(decision, interrupted=interrupted)
-
-    # what is there
-
-    def _look(self) -> tuple[Generation | None, bool]:
-        """The live generation, its record agreeing with the collection; and whether the record had to be made anew."""
-        session, manifest = self.session, self.manifest
-        session.progress.phase("looking")
-        if manifest.get("swap") is not None:
-            from pipesched.pipeline.generations import finish_swap
-
-            finish_swap(session)
-        for generation in manifest.generations():
-            if recovered := manifest.recover(generation.number):
-                session.notes.append(f"{recovered} documents of a run that died were put right")
-        live = manifest.generation("live")
-        self.present = session.look(session.collection)
-        if self.present is not None and session.collection in session.damaged:
-            return self._look_away(live), False
-        # Whoever asks for a new generation may know why.
-        session.suspect |= self.present is not None and (self.rebuild or self.options.force_recreate)
-        if self.present is not None and (live is None or (live.uuid and self.present.uuid != live.uuid)):
-            return self._take_over(live), True
-        if self.present is not None and live is not None and not live.uuid:
-            # Made, and not yet recorded, when a run died: empty, or somebody else's.
-            return self._take_over(live), True
-        if live is not None and live.uuid:
-            self._check_drift(live)
-        return live, False
-
-    def _look_away(self, live: Generation | None) -> Generation | None:
-        """The live generation, of whose collection only the record can be read; without a record there is nothing to keep of it."""
-        if self.present is not None and live is not None and live.uuid == self.present.uuid:
-            return live
-        from pipesched.pipeline.takeover import discard_unreadable
-
-        discard_unreadable(self.session, live)
-        self.present = None
-        return None
-
-    def _take_over(self, live: Generation | None) -> Generation:
-        from pipesched.pipeline.takeover import take_over
-
-        return take_over(self.session, live)
-
-    def _check_drift(self, live: Generation) -> None:
-        """Mark what differs from the record, so that the plan restores it."""
-        session, recorded, present = self.session, self.manifest.probe(), self.present
-        if present is None:
-            from pipesched.pipeline.drift import mark_all_missing
-
-            mark_all_missing(self.manifest, live.number)
-            session.notes.append("the collection was gone: it is put in again")
-            return
-        same = recorded is not None and recorded.count == present.count
-        if same and recorded is not None and -1 not in (recorded.writes, present.writes):
-            same = recorded.writes == present.writes
-        if recorded and recorded.files and recorded.files != present.files and not session.store_is_open:
-            # Only a writer changes these, and none of ours: a look that Chroma may die of.
-            session.suspect = True
-            same = False
-        if same and self.check == "probe":
-            return
-        if self.rebuild or self.options.force_recreate:
-            return  # it will be replaced, and may be beyond reading
-        from pipesched.pipeline import drift
-
-        session.progress.phase("comparing")
-        vectors = self.check == "vectors"
-        found = drift.compare(
-            self.manifest,
-            live.number,
-            session.store.pages(live.name, vectors=vectors),
-            cache=session.cache if vectors else None,
-            spec=live.settings.spec if live.settings else None,
-        )
-        if found:
-            session.changing()
-            drift.mend(self.manifest, live.number, session.store, live.name, found)
-            session.notes.append(f"the collection differed from its record: {found.words()}; mended")
 
     # what to do
 

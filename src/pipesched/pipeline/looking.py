@@ -1,0 +1,91 @@
+"""What is there when a run begins: what a dead run left is put right, and the record made to agree with the collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipesched.pipeline.mode import Generation
+from pipesched.pipeline.session import Session
+from pipesched.pipeline.stores import Probe
+
+Check = Literal["probe", "rows", "vectors"]
+"""How closely the collection is compared with the record: by its counters, row by row, or vector by vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """`live`: the generation as recorded; `present`: the collection as it is; `imported`: the record was made anew from it."""
+
+    live: Generation | None
+    present: Probe | None
+    imported: bool = False
+
+
+def look(session: Session, *, check: Check, replacing: bool) -> Met:
+    """Mark whatever differs from the record, so that the plan restores it. `replacing`: the live generation is built anew anyway."""
+    manifest = session.manifest
+    session.progress.phase("looking")
+    if manifest.get("swap") is not None:
+        from pipesched.pipeline.generations import finish_swap
+
+        finish_swap(session)
+    for generation in manifest.generations():
+        if recovered := manifest.recover(generation.number):
+            session.notes.append(f"{recovered} documents of a run that died were put right")
+    live = manifest.generation("live")
+    present = session.look(session.collection)
+    if present is not None and session.collection in session.damaged:
+        if live is not None and live.uuid == present.uuid:
+            return Met(live, present)
+        from pipesched.pipeline.takeover import discard_unreadable
+
+        discard_unreadable(session, live)
+        return Met(None, None)
+    # Whoever asks for a new generation may know why.
+    session.suspect |= replacing and present is not None
+    # Without a UUID it was made, and not yet recorded, when a run died: empty, or somebody else's.
+    if present is not None and (live is None or present.uuid != live.uuid):
+        from pipesched.pipeline.takeover import take_over
+
+        return Met(take_over(session, live), present, imported=True)
+    if live is not None and live.uuid:
+        _check_drift(session, live, present, check=check, replacing=replacing)
+    return Met(live, present)
+
+
+def _check_drift(
+    session: Session, live: Generation, present: Probe | None, *, check: Check, replacing: bool
+) -> None:
+    manifest, recorded = session.manifest, session.manifest.probe()
+    if present is None:
+        from pipesched.pipeline.drift import mark_all_missing
+
+        mark_all_missing(manifest, live.number)
+        session.notes.append("the collection was gone: it is put in again")
+        return
+    same = recorded is not None and recorded.count == present.count
+    if same and recorded is not None and -1 not in (recorded.writes, present.writes):
+        same = recorded.writes == present.writes
+    if recorded and recorded.files and recorded.files != present.files and not session.store_is_open:
+        # Only a writer changes these, and it was none of ours: Chroma may die of them.
+        session.suspect = True
+        same = False
+    # One that will be replaced may be beyond reading.
+    if (same and check == "probe") or replacing:
+        return
+    from pipesched.pipeline import drift
+
+    session.progress.phase("comparing")
+    vectors = check == "vectors"
+    found = drift.compare(
+        manifest,
+        live.number,
+        session.store.pages(live.name, vectors=vectors),
+        cache=session.cache if vectors else None,
+        spec=live.settings.spec if live.settings else None,
+    )
+    if found:
+        session.changing()
+        drift.mend(manifest, live.number, session.store, live.name, found)
+        session.notes.append(f"the collection differed from its record: {found.words()}; mended")
