@@ -11,7 +11,9 @@ from pipesched.pipeline.stores import open_store
 from pipesched.pipeline.stores.inspection import inspect_folder
 from pipesched.pipeline.stores.mark import Mark
 
-MARK = Mark(3, "digest", "onnx:some-model", "fingerprint", 8, 200, "query: ", "/srv/posts", "*.md", filling=True)
+MARK = Mark(
+    3, "digest", "onnx:some-model", "fingerprint", 8, 200, "query: ", "/srv/posts", "*.md", filling=True
+)
 
 
 def records(start: int, stop: int) -> list[Record]:
