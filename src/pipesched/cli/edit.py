@@ -184,11 +184,11 @@ def record_gap(app: App, before: Sequence[Job], now: datetime, *, resumed: bool)
         return
     from pipesched.errors import InvalidValue
     from pipesched.files import KernelLock
-    from pipesched.jobs.build import unrecorded_slots
+    from pipesched.jobs.build import DECIDED, unrecorded_slots
     from pipesched.runs.ledger import Ledger
 
     if not resumed and KernelLock(app.paths.daemon_lock).is_held():
-        return  # it decides about what is due within a second
+        now -= DECIDED  # it decides about what is due within a second, but for what waits for another job
     with Ledger.open(app.paths.ledger, create=True) as ledger:
         for job in before:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -35,6 +35,8 @@ STAGGER_CAP_SECONDS: Final = 60.0
 SPIN_SECONDS: Final = 1.0
 """A job that is due again at once, whatever was decided, is looked at again no sooner."""
 
+REMOVED: Final = "the job was removed before its run could start"
+
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
@@ -64,6 +66,15 @@ class Planned:
     more: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _LeftBehind:
+    """A job as it was: its slots up to `until` are nobody else's to record. `reason`: of those missed, "" for the usual one."""
+
+    job: TimedJob
+    until: datetime
+    reason: str
+
+
 def _never(_: Waiting) -> bool:
     return False
 
@@ -89,6 +100,7 @@ class Planner:
         self._dependents: dict[str, set[str]] = {}
         self._settings: dict[str, RunSettings] = {}
         self._failures: dict[str, int] = {}
+        self._left_behind: list[_LeftBehind] = []
         self._order = count()
         self._ledger_trouble = ""
         self._stagger_step = stagger
@@ -104,6 +116,7 @@ class Planner:
             if (known := self._jobs.get(job_id)) is not job and known != job
         }
         gone = self._jobs.keys() - jobs.keys()
+        self._leave_behind(jobs, changed | gone, now)
         self._jobs = dict(jobs)
         self._settings.clear()  # the file's defaults may have changed
         for job_id in gone:
@@ -125,6 +138,16 @@ class Planner:
             for parent in job.policy.after:
                 self._dependents.setdefault(parent, set()).add(job.id)
         return changed | gone
+
+    def _leave_behind(self, jobs: Mapping[str, Job], changed: set[str], now: datetime) -> None:
+        """What was due by an old schedule and not decided about, as a slot that waits for another job, is to be recorded."""
+        # Without created_at: the ledger is not to take the job that was for the one that is.
+        for job_id in changed & self._timed.keys():
+            old, new = self._timed[job_id], jobs.get(job_id)
+            if new is None:
+                self._left_behind.append(_LeftBehind(replace(old, created_at=None), now, REMOVED))
+            elif new.since > old.since:
+                self._left_behind.append(_LeftBehind(replace(old, created_at=None), new.since, ""))
 
     def job(self, job_id: str) -> TimedJob | None:
         return self._timed.get(job_id)
@@ -173,9 +196,11 @@ class Planner:
         """
         due = self._agenda.due(horizon, limit=BATCH)
         jobs = [self._timed[job_id] for job_id, _ in due if job_id in self._timed]
-        if not jobs:
+        if not jobs and not self._left_behind:
             return Planned()
         try:
+            self._record([(each.job, self._slots_of(each)) for each in self._left_behind], now, _never)
+            self._left_behind.clear()
             progress = self._ledger.progress(jobs)
             plans = [(job, plan) for job in jobs if (plan := self._plan(job, progress[job.id], horizon, now))]
             claims = self._record([(job, plan.decisions) for job, plan in plans], now, starts)
@@ -192,6 +217,20 @@ class Planner:
         if not more:
             self._stagger = 0.0
         return Planned(tuple(claims), more)
+
+    def _slots_of(self, left: _LeftBehind) -> tuple[Skip, ...]:
+        from pipesched.jobs.build import unrecorded_slots
+
+        progress = self._ledger.progress([left.job])[left.job.id]
+        try:
+            found = unrecorded_slots(left.job, progress, left.until)
+        except Exception:  # as in `_plan`
+            log.exception("job %s: what was left of its old schedule is not known", left.job.id)
+            return ()
+        return tuple(
+            replace(skip, reason=left.reason) if left.reason and skip.status == "missed" else skip
+            for skip in found
+        )
 
     def fire_at_start(self, now: datetime) -> tuple[Claim, ...]:
         """The jobs that are due because the daemon starts (`@reboot`). Raises what the ledger raises."""

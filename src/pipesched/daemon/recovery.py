@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipesched.daemon.admission import Waiting
 from pipesched.daemon.launch import Exit, Started
-from pipesched.daemon.planning import Claim
+from pipesched.daemon.planning import REMOVED, Claim
 from pipesched.daemon.processes import find_run
 from pipesched.daemon.scheduler import Scheduler
 from pipesched.daemon.verdict import judge
@@ -36,7 +36,7 @@ def recover(
     for run in ledger.active():
         if run.trigger == "manual":
             continue  # the run keeps its row itself; see `forget_dead_manual_runs`
-        waiting = _waiting(run, scheduler)
+        waiting = _waiting(run, scheduler, now)
         if run.status == "queued":
             _queue(waiting, run, scheduler)
         elif run.run_id not in lost:
@@ -58,10 +58,12 @@ def forget_dead_manual_runs(ledger: Ledger, now: datetime) -> None:
             log.warning("run %s, started by hand, is lost: %s", run.run_id, GONE)
 
 
-def _waiting(run: Run, scheduler: Scheduler) -> Waiting:
+def _waiting(run: Run, scheduler: Scheduler, now: datetime) -> Waiting:
     since = run.not_before or run.queued_at or run.scheduled_for
     assert since is not None
     assert run.job_id is not None
+    # Where the clock was set back meanwhile, the run waits as long as it was to wait, and not until that time comes again.
+    since = min(since, now + (since - run.queued_at if run.queued_at else timedelta(0)))
     return Waiting(
         run_id=run.run_id,
         job_id=run.job_id,
@@ -76,7 +78,7 @@ def _waiting(run: Run, scheduler: Scheduler) -> Waiting:
 def _queue(waiting: Waiting, run: Run, scheduler: Scheduler) -> None:
     job = scheduler.planner.job(waiting.job_id)
     if job is None or job.paused_at is not None:
-        scheduler.give_up(waiting, "paused" if job else "the job was removed before its run could start")
+        scheduler.give_up(waiting, "paused" if job else REMOVED)
         return
     log.info("job %s: run %s was still waiting, and goes on", waiting.job_id, run.run_id)
     scheduler.take([Claim(waiting)])

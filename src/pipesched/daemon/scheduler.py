@@ -12,7 +12,7 @@ from pipesched.daemon.admission import Occupied, Seats, Waiting, admit
 from pipesched.daemon.cancellation import CANCELLED, Cancellations
 from pipesched.daemon.clock import Clock
 from pipesched.daemon.launch import Exit, Launch, Spawner, Started
-from pipesched.daemon.planning import Claim, Planner
+from pipesched.daemon.planning import REMOVED, Claim, Planner
 from pipesched.daemon.records import CANNOT_START_EXIT, Claimed, Recorder
 from pipesched.daemon.verdict import Stop, Verdict, document_counts, judge
 from pipesched.errors import PipeschedError
@@ -105,7 +105,7 @@ class Scheduler:
         for run in list(self._waiting.values()):
             job = jobs.get(run.job_id)
             if job is None:
-                self.give_up(run, "the job was removed before its run could start")
+                self.give_up(run, REMOVED)
             elif run.job_id in changed and not job.enabled:
                 self.give_up(run, "paused")
             else:

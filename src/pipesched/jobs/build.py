@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
@@ -244,6 +244,10 @@ def resumed_job(job: Job, now: datetime) -> Job:
     if not job.enabled:
         update["since"] = now
     return job.model_copy(update=update)
+
+
+DECIDED: Final = timedelta(seconds=5)
+"""What has been due for longer, a daemon that runs has decided about, but for what waits for another job."""
 
 
 def unrecorded_slots(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:

@@ -49,6 +49,24 @@ def test_a_lost_run_is_tried_again_by_the_retry_policy(make_daemon):
     ]
 
 
+def test_a_run_that_waited_starts_although_the_clock_was_set_back_before_the_restart(make_daemon):
+    jobs = (job("a", every=600), job("b", every=600, jitter=300), job("c", every=600))
+    first = make_daemon(max_workers=1)
+    first.jobs(*jobs)
+    first.pass_time(600, turns=600)
+    waited = {run.job_id: run for run in first.ledger.active() if run.status == "queued"}
+    assert sorted(waited) == ["b", "c"]
+    delay = (waited["b"].not_before - waited["b"].queued_at).total_seconds()
+    first.ledger.close()
+    first.clock.set_wall(timedelta(hours=-30))
+    second = restarted(make_daemon, *jobs)
+    second.scheduler.step()
+    assert [each.job_id for each in second.launched] == ["c"]
+    second.pass_time(delay)
+
+    assert [each.job_id for each in second.launched] == ["c", "b"]
+
+
 def test_a_run_that_ended_while_no_daemon_was_there_ended_as_its_report_says(make_daemon):
     first = killed(make_daemon, job("a", every=600), at=600)
     second = make_daemon()

@@ -255,6 +255,38 @@ def test_what_waits_for_a_job_that_is_removed_or_paused_does_not_start(make_daem
     assert ("skipped", "paused") in daemon.history("c")
 
 
+def test_a_slot_that_waits_for_another_job_is_recorded_when_its_schedule_is_changed(daemon):
+    waiting = job("b", every=600, after=["a"])
+    daemon.jobs(job("a", every=36_000), waiting)
+    daemon.pass_time(700, turns=50)
+    assert daemon.history("b") == []
+
+    daemon.jobs(job("a", every=36_000), waiting.rescheduled(daemon.clock.now()))
+    daemon.pass_time(10)
+    assert daemon.history("b") == [("missed", "not run before its schedule was changed")]
+
+
+def test_a_slot_that_waits_for_another_job_is_recorded_when_it_is_removed(daemon):
+    daemon.jobs(job("a", every=36_000), job("b", every=600, after=["a"]))
+    daemon.pass_time(700, turns=50)
+    daemon.jobs(job("a", every=36_000))
+    daemon.pass_time(10)
+
+    assert daemon.history("b") == [("missed", "the job was removed before its run could start")]
+
+
+def test_a_slot_that_was_left_behind_is_recorded_as_soon_as_the_ledger_can_be_written(daemon):
+    waiting = job("b", every=600, after=["a"])
+    daemon.jobs(job("a", every=36_000), waiting)
+    daemon.pass_time(700, turns=50)
+    with read_only(daemon):
+        daemon.jobs(job("a", every=36_000), waiting.rescheduled(daemon.clock.now()))
+        daemon.pass_time(3)
+    daemon.pass_time(10)
+
+    assert daemon.history("b") == [("missed", "not run before its schedule was changed")]
+
+
 def test_a_running_run_goes_on_when_its_job_is_removed(daemon):
     daemon.jobs(job("a"))
     daemon.pass_time(60)
