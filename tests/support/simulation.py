@@ -142,7 +142,7 @@ class Epoch:
 
 @dataclass
 class Faults:
-    """How often, on average, in days."""
+    """Days from one to the next, on average."""
 
     crash: float = 0.5
     jump: float = 3.0
@@ -150,6 +150,8 @@ class Faults:
     edit: float = 0.5
     remove: float = 2.0
     by_hand: float = 0.5
+    downtimes: tuple[float, ...] = (0, 0, 1, 30, 600, 4 * 3600, 30 * 3600)
+    """Seconds until the next daemon starts, all as likely."""
 
 
 class Simulation:
@@ -163,7 +165,10 @@ class Simulation:
         lasting: Callable[[random.Random], float],
         faults: Faults,
         new_trigger: Callable[[random.Random], CronTrigger | IntervalTrigger],
+        grain: float = 0.0,
     ) -> None:
+        """`grain`: seconds that the loop sleeps at least, whatever happens meanwhile; for many jobs."""
+        self.grain = grain
         self.folder = folder
         self.dice = random.Random(seed)
         self.clock = MortalClock()
@@ -175,7 +180,8 @@ class Simulation:
         self.reports: dict[str, Mapping[str, Any]] = {}
         self.happened: Counter[str] = Counter()
         self.by_hand: list[tuple[float, str]] = []
-        self.faults = {kind: rate for kind, rate in vars(faults).items() if rate}
+        self.downtimes = faults.downtimes
+        self.faults = {kind: rate for kind, rate in vars(faults).items() if kind != "downtimes"}
         self.agenda: list[tuple[float, str]] = []
         for kind in self.faults:
             self.plan(kind)
@@ -226,6 +232,8 @@ class Simulation:
             self.scheduler.planner.look_at_all(self.clock.now())
         for process in self.processes.over():
             self.scheduler.ended(self.exit(process))
+            self.processes.started.pop(process.launch.run_id, None)
+            self.reports.pop(process.launch.run_id, None)
         return self.scheduler.step()
 
     def exit(self, process: Process) -> Exit:
@@ -291,7 +299,7 @@ class Simulation:
         for queue in (self.processes.ends, self.agenda, self.by_hand):
             if queue:
                 seconds = min(seconds, queue[0][0] - self.clock.seconds)
-        self.clock.pass_time(max(seconds, 0.0))
+        self.clock.pass_time(max(seconds, self.grain))
         while self.by_hand and self.by_hand[0][0] <= self.clock.seconds:
             self.shell.finish(
                 heapq.heappop(self.by_hand)[1], status="succeeded", exit_code=0, now=self.clock.wall
@@ -305,7 +313,7 @@ class Simulation:
 
     def stay_down(self) -> None:
         """For a moment, or for hours, in which people go on with their work."""
-        seconds = self.dice.choice([0, 0, 1, 30, 600, 4 * 3600, 30 * 3600])
+        seconds = self.dice.choice(self.downtimes)
         for _ in range(self.dice.randrange(2)):
             self.clock.pass_time(seconds / 2)
             self.dice.choice([self.fault_pause, self.fault_edit])()
@@ -500,8 +508,10 @@ def random_trigger(dice: random.Random, *, hours: tuple[int, ...]) -> CronTrigge
     return CronTrigger(expression=f"{minute} {dice.choice(['*', '0-23'])}/{every} * * *")
 
 
-def random_jobs(dice: random.Random, count: int, *, hours: tuple[int, ...]) -> list[Job]:
-    """With every policy there is; one in ten waits for another."""
+def random_jobs(
+    dice: random.Random, count: int, *, hours: tuple[int, ...], waiting: float = 0.05
+) -> list[Job]:
+    """With every policy there is; `waiting` of them, as a share, wait for another."""
     made = []
     for number in range(count):
         policy: dict[str, Any] = {
@@ -514,7 +524,7 @@ def random_jobs(dice: random.Random, count: int, *, hours: tuple[int, ...]) -> l
             "pause_after_failures": dice.choice([None, None, None, 3]),
         }
         kind = dice.randrange(20)
-        if kind == 0 and number:
+        if dice.random() < waiting and number:
             policy |= {
                 "after": [f"job-{dice.randrange(number):05}"],
                 "trigger_on": dice.choice(["success", "any"]),
