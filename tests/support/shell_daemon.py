@@ -1,6 +1,6 @@
 """A real daemon whose runs are shell scripts: a program, and what a test does with it.
 
-`python shell_daemon.py FOLDER '{"workers": 2, "drain": 60, "once": false, "standby": false}'`; FOLDER has schedules.json and
+`python shell_daemon.py FOLDER '{"workers": 2, "drain": 60, "once": false, "standby": false, "http": false}'`; FOLDER has schedules.json and
 scripts/JOB_ID for each job.
 """
 
@@ -14,19 +14,24 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipesched.daemon.clock import SystemClock
+from pipesched.daemon.launch import Launch
 from pipesched.daemon.loglines import PatientLogging
 from pipesched.daemon.service import Options, serve
+from pipesched.daemon.source import DaemonSource
+from pipesched.http.server import StatusServer
 from pipesched.jobs.model import IntervalTrigger, Job, JobPolicy, OnceTrigger
 from pipesched.jobs.store import JobStore
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.model import Run
 from pipesched.settings import Paths
+from pipesched.views.scheduler import read_facts
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -36,14 +41,20 @@ def paths_of(folder: Path) -> Paths:
 
 
 class ShiftedClock(SystemClock):
-    """The machine's clock, set by as many seconds as a file says."""
+    """The machine's clocks, set by as many seconds as two files say: `shift` the wall clock, `passed` the other."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _seconds(self, name: str) -> float:
+        file = self.folder / name
+        return float(file.read_text() or 0) if file.exists() else 0.0
 
     def now(self) -> datetime:
-        shift = float(self.file.read_text() or 0) if self.file.exists() else 0.0
-        return super().now() + timedelta(seconds=shift)
+        return super().now() + timedelta(seconds=self._seconds("shift"))
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._seconds("passed")
 
 
 def main(folder: Path, settings: dict[str, Any]) -> int:
@@ -66,11 +77,23 @@ def _serve(folder: Path, settings: dict[str, Any]) -> int:
         paths_of(folder),
         options,
         environ=os.environ,
-        command=lambda launch: ["sh", str(folder / "scripts" / launch.job_id)],
+        command=lambda launch: _command(folder, launch),
         kill_grace=settings.get("kill_grace", 0.5),
         pipe_grace=0.3,
-        clock=ShiftedClock(folder / "shift"),
+        endpoint=_endpoint if settings.get("http") else None,
+        clock=ShiftedClock(folder),
     )
+
+
+def _command(folder: Path, launch: Launch) -> list[str]:
+    gate = folder / "gate"
+    if gate.exists():
+        gate.read_bytes()  # a FIFO: the loop hangs in here until somebody writes to it
+    return ["sh", str(folder / "scripts" / launch.job_id)]
+
+
+def _endpoint(source: DaemonSource) -> StatusServer:
+    return StatusServer("127.0.0.1:0", token=None, source=source)
 
 
 def due_in(job_id: str, seconds: float, **policy: Any) -> Job:
@@ -109,10 +132,20 @@ class ShellDaemon:
         self.said = folder / "said"
 
     def add(self, job: Job, script: str) -> None:
-        (self.folder / "scripts" / job.id).write_text(script)
+        self.add_all([job], script)
+
+    def add_all(self, jobs: Sequence[Job], script: str) -> None:
+        """They all do the same; in `script` their own name is `${0##*/}`."""
+        for job in jobs:
+            (self.folder / "scripts" / job.id).write_text(script)
         # Each job its own store, so that they do not wait for each other.
-        config = job.config.model_copy(update={"storage_path": f"store-{job.id}"})
-        JobStore(self.paths.job_file).add([job.model_copy(update={"config": config})], job.created_at)
+        own = [
+            job.model_copy(
+                update={"config": job.config.model_copy(update={"storage_path": f"store-{job.id}"})}
+            )
+            for job in jobs
+        ]
+        JobStore(self.paths.job_file).add(own, jobs[0].created_at)
 
     def start(
         self, *, env: dict[str, str] | None = None, stderr: int | None = None, **settings: Any
@@ -128,6 +161,12 @@ class ShellDaemon:
             )
         self.processes.append(process)
         return process
+
+    def address(self) -> tuple[str, int]:
+        """Of its endpoint, once it is there (`http=True`)."""
+        url = self.wait_for(lambda: read_facts(self.paths, datetime.now(UTC)).http, "an endpoint")
+        parts = urlsplit(url)
+        return str(parts.hostname), int(parts.port or 0)
 
     @property
     def log(self) -> str:
@@ -157,9 +196,16 @@ class ShellDaemon:
 
     def set_clock(self, seconds: float) -> None:
         """The wall clock is this far from the true one from now on."""
-        new = self.folder / "shift.new"
+        self._write("shift", seconds)
+
+    def let_pass(self, seconds: float) -> None:
+        """The monotonic clock is this far ahead of the true one from now on."""
+        self._write("passed", seconds)
+
+    def _write(self, name: str, seconds: float) -> None:
+        new = self.folder / f"{name}.new"
         new.write_text(str(seconds))
-        new.replace(self.folder / "shift")
+        new.replace(self.folder / name)
 
     def wait_for_log(self, text: str) -> None:
         self.wait_for(lambda: text in self.log, repr(text))

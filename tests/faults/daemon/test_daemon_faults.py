@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -17,10 +18,10 @@ import pytest
 from pipesched.daemon.cancel import Patience, cancel
 from pipesched.errors import NotFound, UsageError
 from pipesched.files import KernelLock
-from pipesched.jobs.store import JobStore
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.process import alive
 from support.disk import on_a_full_disk
+from support.endpoint import get
 from support.shell_daemon import due_in, every
 
 
@@ -277,6 +278,49 @@ def test_the_service_manager_hears_ready_watchdog_reloading_and_stopping(daemon,
         assert process.wait(10) == 0
 
 
+@pytest.mark.slow
+def test_a_loop_that_hangs_feeds_no_watchdog_and_fails_livez_until_it_turns_again(daemon, tmp_path):
+    """It hangs in the start of a run, in a read that does not return; the process and its other threads live on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+
+        def watchdog_is_fed(seconds: float) -> bool:
+            manager.settimeout(0)
+            with contextlib.suppress(BlockingIOError):  # what it has heard so far
+                while True:
+                    manager.recv(4096)
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0:
+                manager.settimeout(left)
+                with contextlib.suppress(TimeoutError):
+                    if b"WATCHDOG=1" in manager.recv(4096):
+                        return True
+            return False
+
+        os.mkfifo(daemon.folder / "gate")
+        daemon.add(due_in("a", 3), "true")
+        daemon.start(http=True, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+        address = daemon.address()
+        assert watchdog_is_fed(5)
+        daemon.let_pass(60)  # no matter to a loop that turns
+        daemon.wait_for(lambda: get(address, "/livez").status == 200, "a turn", 5)
+
+        daemon.wait_for(lambda: "running" in daemon.statuses("a") or None, "the hanging start", 20)
+        assert not watchdog_is_fed(2)
+        assert get(address, "/livez").status == 200  # for a while it may be busy
+        daemon.let_pass(60 + 120)
+        daemon.set_clock(120)
+        assert get(address, "/livez").status == 503
+        daemon.wait_for(lambda: get(address, "/readyz").status == 503, "a failing health", 5)
+        assert get(address, "/scheduler/status").status == 200
+
+        with (daemon.folder / "gate").open("wb"):
+            (daemon.folder / "gate").unlink()
+        assert watchdog_is_fed(5)
+        daemon.wait_for(lambda: get(address, "/livez").status == 200, "a turn", 5)
+        daemon.wait_for(lambda: daemon.statuses("a") == ["succeeded"], "the end of the run")
+
+
 def test_once_runs_what_is_due_waits_for_it_and_exits(daemon):
     daemon.add(due_in("past", -30), "sleep 0.3; exit 0")
     daemon.add(due_in("future", 3600), "exit 0")
@@ -292,20 +336,32 @@ def test_once_says_by_its_exit_status_that_a_run_failed(daemon):
 
 
 @pytest.mark.slow
-def test_hundreds_of_jobs_due_at_once_all_run_once_and_in_order(daemon):
-    jobs = [due_in(f"j{number:04}", -60 + number / 100) for number in range(400)]
-    for job in jobs:
-        (daemon.folder / "scripts" / job.id).write_text(f"echo {job.id} >> {daemon.folder}/ran")
-    JobStore(daemon.paths.job_file).add(
-        [
-            job.model_copy(update={"config": job.config.model_copy(update={"storage_path": f"s-{job.id}"})})
-            for job in jobs
-        ],
-        jobs[0].created_at,
-    )
-    assert daemon.start(once=True, workers=1).wait(120) == 0
+def test_a_thousand_jobs_due_in_one_second_all_run_once_and_in_order_while_the_endpoint_answers(daemon):
+    jobs = [due_in(f"j{number:04}", 3 + number / 1000) for number in range(1000)]
+    daemon.add_all(jobs, f"echo ${{0##*/}} >> {daemon.folder}/ran")
+    process = daemon.start(http=True, workers=4)
+    address = daemon.address()
+    took = []
 
-    assert (daemon.folder / "ran").read_text().split() == [job.id for job in jobs]
+    def all_ran() -> bool:
+        answer = get(address, "/scheduler/status")
+        assert answer.status == 200
+        took.append(answer.seconds)
+        return answer.json["jobs_executed"] == len(jobs)
+
+    daemon.wait_for(all_ran, "the end of all runs", 120)
+    process.terminate()
+    assert process.wait(10) == 0
+
+    names = [job.id for job in jobs]
+    assert re.findall(r"job (\S+): run \S+ started", daemon.log) == names
+    assert sorted((daemon.folder / "ran").read_text().split()) == names
+    assert [run.status for run in daemon.runs()] == ["succeeded"] * len(jobs)
+    took.sort()
+    assert took[len(took) // 2] < 0.2, (
+        f"half of {len(took)} answers took longer than {took[len(took) // 2]} s"
+    )
+    assert took[-1] < 3
 
 
 def test_cancel_ends_a_run_of_a_daemon_which_records_it(daemon):
@@ -376,8 +432,9 @@ def test_a_reader_of_the_log_that_has_stopped_does_not_stop_the_schedule(daemon)
 
 def test_a_clock_that_is_set_forward_gives_one_run_and_one_that_is_set_back_none(daemon):
     daemon.add(every("a", 3600), "exit 0")
+    daemon.add(due_in("first", 0), "exit 0")
     daemon.start()
-    daemon.wait_for_log("1 jobs")
+    daemon.wait_for(lambda: daemon.statuses("first") == ["succeeded"], "a turn of the loop")
     daemon.set_clock(3 * 3600 + 60)
     daemon.wait_for_log("the clock went forward by 10860 s")
     daemon.wait_for(lambda: "succeeded" in daemon.statuses("a"))
@@ -399,6 +456,7 @@ from datetime import timedelta
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from support.disk import on_a_full_disk
+from support.endpoint import get
 from support.shell_daemon import ShellDaemon, every
 daemon = ShellDaemon(Path.cwd())
 try:
