@@ -118,12 +118,14 @@ class Scheduler:
         self._end_overdue(monotonic)
         self._settle_cancelled()
         if self.launching:
+            self._admit(now)  # who waits already starts before what comes due now
             seats = Seats(self._waiting.values(), self._occupied(), limit=self._max_workers, now=now)
             # One time for both: a claim from a microsecond later would wait for the next turn, and a second sync.
             planned = self.planner.plan(self._plan_time(now), now, seats.take)
             self._more_is_due = planned.more
-            self.take(planned.claims)
-            self._admit(now)
+            if planned.claims:
+                self.take(planned.claims)
+                self._admit(now)
             self._note_processes(monotonic)
         return self._pause(now, monotonic)
 

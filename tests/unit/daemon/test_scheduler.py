@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipesched.daemon.launch import Started
+from pipesched.daemon.launch import Exit, Started
 from support.scheduling import START, job
 
 
@@ -70,6 +70,18 @@ def test_no_more_than_the_workers_run_at_one_time(daemon):
 
     daemon.end(daemon.launched[0])
     assert len(daemon.launched) == 3
+
+
+def test_a_run_that_waits_starts_before_one_that_comes_due_when_there_is_room_for_both(daemon):
+    daemon.jobs(job("a"), job("b"), job("c", every=61), job("d", every=62))
+    daemon.pass_time(61)
+    assert [each.job_id for each in daemon.launched] == ["a", "b"]
+    for launch in daemon.launched[:2]:
+        daemon.scheduler.ended(Exit(launch.run_id, 0))
+    daemon.clock.pass_time(1)
+    daemon.scheduler.step()
+
+    assert [each.job_id for each in daemon.launched] == ["a", "b", "c", "d"]
 
 
 def test_two_jobs_that_write_to_one_store_run_one_after_the_other(daemon):
