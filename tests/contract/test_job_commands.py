@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from pipesched.cli.main import execute
-from pipesched.cli.output import Output
 from pipesched.options import BUILT_IN, PIPELINE_OPTIONS
 from pipesched.runs.ledger import Ledger, new_run_id
 from support.command import Result, clean_environment, pipesched
@@ -27,22 +25,6 @@ POLICY_KEYS = {
     "catch_up", "grace", "overlap", "timeout", "retries", "retry_delay", "jitter", "after", "start", "end", "max_runs",
     "pause_after_failures", "notify", "ping", "trigger_on", "not_during",
 }  # fmt: skip
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`pipesched ARGUMENTS` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TZ", "Europe/Riga")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def call(*arguments: str) -> Result:
-        capsys.readouterr()
-        code = execute(arguments, Output(json="--json" in arguments))
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return call
 
 
 def job(result: Result) -> dict[str, Any]:

@@ -11,30 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from pipesched.cli.main import execute
-from pipesched.cli.output import Output
 from pipesched.runs.ledger import Ledger
 from support.command import PIPESCHED, Result, clean_environment, pipesched
 from support.machine import bound_by_permissions
 
 Run = Callable[..., Result]
 SECRET = "https://ping.example/very-secret-uuid"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`pipesched ARGUMENTS` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TZ", "Europe/Riga")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def call(*arguments: str) -> Result:
-        capsys.readouterr()
-        code = execute(arguments, Output(json="--json" in arguments))
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture

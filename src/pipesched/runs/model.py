@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pipesched.schedule.model import RunTrigger
 
@@ -21,18 +21,7 @@ RunState = Literal[
     "missed",
     "skipped",
 ]
-STATES: Final[tuple[RunState, ...]] = (
-    "queued",
-    "running",
-    "succeeded",
-    "partial",
-    "failed",
-    "timeout",
-    "interrupted",
-    "lost",
-    "missed",
-    "skipped",
-)
+STATES: Final[tuple[RunState, ...]] = get_args(RunState)
 ACTIVE: Final[frozenset[RunState]] = frozenset({"queued", "running"})
 EXECUTED: Final[frozenset[RunState]] = frozenset({"succeeded", "partial"})
 """A sync for freshness and for dependants."""
