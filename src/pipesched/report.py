@@ -17,6 +17,7 @@ class RunStats:
     """Counts of one run; in a dry run, what it would do.
 
     total = new + modified + renamed + unchanged + failed; skipped documents (drafts, unpublished, not text) are apart.
+    `withheld_deletes`: documents that are gone and kept all the same; `drifted_chunks`: rows that somebody else changed.
     """
 
     total_documents: int = 0
@@ -34,6 +35,8 @@ class RunStats:
     chunks_unchanged: int = 0
     chunks_embedded: int = 0
     chunks_from_cache: int = 0
+    withheld_deletes: int = 0
+    drifted_chunks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

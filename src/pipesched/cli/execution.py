@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipesched.errors import Busy, InputOutputError, NotPermitted, PipeschedError, exit_status
 from pipesched.report import ItemError, Outcome, RunReport
-from pipesched.runs.model import CHUNKS
+from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
 
 if TYPE_CHECKING:
     from pipesched.cli.app import App
@@ -146,6 +146,8 @@ def document_counts(outcome: Outcome) -> dict[str, int]:
         "skipped": stats.skipped_documents,
         "failed": stats.failed_documents,
         CHUNKS: stats.total_chunks,
+        WITHHELD: stats.withheld_deletes,
+        DRIFTED: stats.drifted_chunks,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pipesched.daemon.launch import Exit
 from pipesched.daemon.processes import signal_name
-from pipesched.runs.model import CHUNKS
+from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
 from pipesched.runs.process import GONE
 
 Status = Literal["succeeded", "partial", "failed", "timeout", "interrupted", "lost"]
@@ -128,5 +128,7 @@ def document_counts(report: Mapping[str, Any] | None) -> dict[str, int] | None:
         "skipped": "skipped_documents",
         "failed": "failed_documents",
         CHUNKS: "total_chunks",
+        WITHHELD: "withheld_deletes",
+        DRIFTED: "drifted_chunks",
     }
     return {name: int(stats.get(key) or 0) for name, key in names.items()}

@@ -36,6 +36,10 @@ class Drift:
     def __bool__(self) -> bool:
         return bool(self.missing or self.changed or self.extra or self.bad_vectors)
 
+    @property
+    def count(self) -> int:
+        return len(self.missing) + len(self.changed) + len(self.extra) + len(self.bad_vectors)
+
     def words(self) -> str:
         counts = (
             (len(self.missing), "missing"),

@@ -61,6 +61,7 @@ def _check_drift(
     if present is None:
         from pipesched.pipeline.drift import mark_all_missing
 
+        session.tally.drifted = manifest.counts(live.number)[1]
         mark_all_missing(manifest, live.number)
         session.notes.append("the collection was gone: it is put in again")
         return
@@ -86,6 +87,7 @@ def _check_drift(
         spec=live.settings.spec if live.settings else None,
     )
     if found:
+        session.tally.drifted = found.count
         session.changing()
         drift.mend(manifest, live.number, session.store, live.name, found)
         session.notes.append(f"the collection differed from its record: {found.words()}; mended")

@@ -27,6 +27,7 @@ class Tally:
     changes: list[DocumentChange] = field(default_factory=list)
     errors: list[ItemError] = field(default_factory=list)
     withheld: int = 0
+    drifted: int = 0
 
     def change(self, source: str, change: Change, reason: str, chunks: int) -> None:
         self.changes.append(DocumentChange(source=source, change=change, reason=reason, chunks=chunks))
@@ -109,4 +110,6 @@ class Tally:
             chunks_unchanged=max(0, total_chunks - self.added - self.updated),
             chunks_embedded=self.embedded,
             chunks_from_cache=self.from_cache,
+            withheld_deletes=self.withheld,
+            drifted_chunks=self.drifted,
         )

@@ -27,6 +27,11 @@ EXECUTED: Final[frozenset[RunState]] = frozenset({"succeeded", "partial"})
 """A sync for freshness and for dependants."""
 CHUNKS: Final = "chunks"
 """Beside the documents by outcome that the ledger keeps of a sync: how many chunks the collection held after it."""
+WITHHELD: Final = "withheld"
+"""Likewise: documents whose deletion the sync withheld."""
+DRIFTED: Final = "drifted"
+"""Likewise: chunks that the sync found changed by somebody else, and mended."""
+NO_OUTCOMES: Final = frozenset({CHUNKS, WITHHELD, DRIFTED})
 FAILED: Final[frozenset[RunState]] = frozenset({"failed", "timeout", "lost"})
 """A failure for retries, auto-pause and health; `interrupted` is nobody's fault."""
 ENDS: Final[frozenset[RunState]] = FAILED | {"interrupted"}

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pipesched.errors import NotFound
 from pipesched.runs import durations
-from pipesched.runs.model import CHUNKS, EXECUTED, FAILED, RunState
+from pipesched.runs.model import EXECUTED, FAILED, NO_OUTCOMES, RunState
 from pipesched.runs.reading import Created
 from pipesched.runs.rows import RECENT, micros
 
@@ -82,7 +82,7 @@ def record_sync(db: sqlite3.Connection, row: sqlite3.Row, documents: Mapping[str
     )
     db.executemany(
         "INSERT INTO documents (outcome, count) VALUES (?, ?) ON CONFLICT (outcome) DO UPDATE SET count = count + excluded.count",
-        ((outcome, number) for outcome, number in counts.items() if outcome != CHUNKS),
+        ((outcome, number) for outcome, number in counts.items() if outcome not in NO_OUTCOMES),
     )
 
 
