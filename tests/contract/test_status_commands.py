@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,8 +76,8 @@ def test_status_as_json_is_what_the_endpoint_gives(world: World) -> None:
         served = json.load(answer)
     printed = pipesched("status", "--json", cwd=world.home).json
     for document in (served, printed):
-        for job in document["jobs"]:
-            job.pop("age_seconds")
+        for aging in (*document["jobs"], *document["collections"]):
+            aging.pop("age_seconds")
     assert served == printed
 
 
@@ -156,13 +157,51 @@ def test_watching_in_a_pipe_prints_one_glance_after_another(world: World) -> Non
         assert process.wait(10) == 0
 
 
-@pytest.mark.parametrize("key", [b"q", b"\x03"])
-def test_watching_on_a_terminal_redraws_and_ends_with_a_key(world: World, key: bytes) -> None:
-    environment = clean_environment({"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"})
-    pid, terminal = pty.fork()  # its controlling terminal, so that Ctrl-C is a signal
+def watching(world: World, **environment: str) -> tuple[int, int]:
+    """The pid, and the terminal that controls it, so that Ctrl-C is a signal."""
+    settings = clean_environment({"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"} | environment)
+    pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(world.home)
-        os.execve(PIPESCHED, [PIPESCHED, "status", "--watch"], environment)
+        os.execve(PIPESCHED, [PIPESCHED, "status", "--watch"], settings)
+    return pid, terminal
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_watch_that_is_ended_from_elsewhere_gives_the_terminal_back(
+    world: World, number: signal.Signals
+) -> None:
+    pid, terminal = watching(world)
+    # Held by us too, the keyboard outlives its program, and says how that left it.
+    keyboard = os.open(os.ptsname(terminal), os.O_RDWR | os.O_NOCTTY)
+    before = termios.tcgetattr(keyboard)[3] & (termios.ICANON | termios.ECHO)
+    read_until(terminal, b"q ends")
+    assert not termios.tcgetattr(keyboard)[3] & termios.ICANON
+    os.kill(pid, number)
+    rest = read_until(terminal, b"\x1b[?1049l")
+    assert b"\x1b[?25h" in rest, "the cursor is back"
+    assert b"Traceback" not in rest
+    _, status = os.waitpid(pid, 0)
+    assert termios.tcgetattr(keyboard)[3] & (termios.ICANON | termios.ECHO) == before
+    os.close(keyboard)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 128 + number
+
+
+def test_a_terminal_that_cannot_redraw_gets_one_glance_after_another(world: World) -> None:
+    pid, terminal = watching(world, TERM="dumb")
+    seen = read_until(terminal, b"hourly") + read_until(terminal, b"hourly")
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert b"\x1b" not in seen
+    assert seen.count(b"scheduler: not running") >= 2
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"])
+def test_watching_on_a_terminal_redraws_and_ends_with_a_key(world: World, key: bytes) -> None:
+    pid, terminal = watching(world)
     seen = read_until(terminal, b"q ends")
     assert b"hourly" in seen
     assert b"\x1b[?1049h" in seen, "on a screen of its own"

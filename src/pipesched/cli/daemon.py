@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from pipesched.settings import ENV_HTTP_TOKEN, HTTP_ADDRESS, MAX_WORKERS
 if TYPE_CHECKING:
     from pipesched.daemon.source import DaemonSource
     from pipesched.http.server import StatusServer
+    from pipesched.http.tls import Certificate
     from pipesched.notify.service import Notifications
 
 
@@ -26,6 +28,19 @@ def daemon(
             "--http", metavar="HOST:PORT", help="Where the status endpoint listens; port 0 picks one."
         ),
     ] = HTTP_ADDRESS,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-cert",
+            metavar="FILE",
+            help="The endpoint's certificate and chain, PEM.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.", show_default=False),
+    ] = None,
     no_http: Annotated[bool, typer.Option("--no-http", help="No status endpoint.")] = False,
     max_workers: Annotated[
         int, typer.Option("--max-workers", metavar="N", help="Runs at one time.")
@@ -42,7 +57,7 @@ def daemon(
     """Run the scheduler in the foreground: fire what is due, follow the job file, serve the status endpoint.
 
     SIGTERM and SIGINT start nothing more and give runs --drain-timeout to end; a second one ends them at once. SIGHUP reads
-    the job file again. Exit: 0 ended by a signal, all runs over; with --once 1 when a run failed; 65 a damaged job file,
+    the job file and the certificate again. Exit: 0 ended by a signal, all runs over; with --once 1 when a run failed; 65 a damaged job file,
     75 another daemon runs on this state folder, 78 no job file.
 
     Example: pipesched daemon --http 127.0.0.1:8765 --max-workers 2
@@ -55,6 +70,7 @@ def daemon(
 
     if max_workers < 1:
         raise InvalidValue(f"--max-workers: {max_workers} is not 1 or more", hint="use 1 or more")
+    certificate = _certificate(tls_cert, tls_key)
     options = Options(
         max_workers=max_workers,
         drain_seconds=parse_duration(drain_timeout, allow_zero=True),
@@ -65,8 +81,10 @@ def daemon(
 
     def endpoint(source: DaemonSource) -> StatusServer:
         from pipesched.http.server import StatusServer
+        from pipesched.pipeline import embedders
 
-        return StatusServer(http, token=os.environ.get(ENV_HTTP_TOKEN) or None, source=source)
+        token = os.environ.get(ENV_HTTP_TOKEN) or None
+        return StatusServer(http, token=token, source=source, reach=embedders.look, certificate=certificate)
 
     def observer(source: DaemonSource) -> Notifications:
         from pipesched.notify.service import Notifications
@@ -89,3 +107,14 @@ def daemon(
         app.out.document({"exit_status": status})
     if status:
         raise typer.Exit(status)
+
+
+def _certificate(cert: Path | None, key: Path | None) -> Certificate | None:
+    """Raises InvalidValue where one of the two is missing, else as Certificate."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise InvalidValue("--tls-cert and --tls-key go together", hint="give both, or neither")
+    from pipesched.http.tls import Certificate
+
+    return Certificate(cert, key)

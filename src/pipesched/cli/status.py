@@ -73,6 +73,7 @@ def looker(app: App) -> Callable[[], Snapshot]:
                 facts=read_facts(app.paths, now),
                 ledger=ledger,
                 memory=memory,
+                environment=app.environment,
             )
 
     return look
@@ -117,6 +118,7 @@ def judged(app: App, *, no_scheduler: bool) -> Health:
     from pipesched.errors import PipeschedError
     from pipesched.jobs.model import JobFile
     from pipesched.jobs.store import JobStore
+    from pipesched.pipeline import embedders
     from pipesched.runs.ledger import Ledger
     from pipesched.views.health import Check, Health
     from pipesched.views.health import health as judge
@@ -139,10 +141,16 @@ def judged(app: App, *, no_scheduler: bool) -> Health:
                 job_file_error=error,
                 facts=read_facts(app.paths, now),
                 ledger=ledger,
+                environment=app.environment,
             )
-            return judge(
-                health_facts(snapshot, ledger=ledger, environment=app.environment, no_scheduler=no_scheduler)
+            facts = health_facts(
+                snapshot,
+                ledger=ledger,
+                environment=app.environment,
+                no_scheduler=no_scheduler,
+                reach=embedders.look,
             )
+            return judge(facts)
     except PipeschedError as caught:
         checks = {"ledger": Check("fail", caught.message, caught.hint)}
         if error is not None:

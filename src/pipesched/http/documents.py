@@ -14,8 +14,9 @@ from pipesched.http.source import Source
 
 if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger
-    from pipesched.views.health import Health
+    from pipesched.views.health import Health, HealthFacts
     from pipesched.views.snapshot import Snapshot
+    from pipesched.views.vitals import Reach
 
 FRESH_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 5.0
@@ -62,13 +63,20 @@ class Kept(Generic[T]):
 class Documents:
     """Each document as a response, from the same views as the commands."""
 
-    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        reach: Reach | None = None,
+    ) -> None:
         from pipesched.views.snapshot import Memory
 
         self._source = source
+        self._reach = reach
         self._memory = Memory()
         self._snapshot = Kept(self._take, clock)
-        self._health = Kept(self._check, clock)
+        self._vitals = Kept(self._check, clock)
         self.status = Kept(self._status, clock).get
         self.jobs = Kept(self._jobs, clock).get
         self.health = Kept(self._health_document, clock).get
@@ -80,7 +88,7 @@ class Documents:
         from pipesched.errors import PipeschedError
 
         try:
-            status = self._health.get().status
+            status = self._vitals.get()[1].status
         except PipeschedError:
             return "fail", False
         return status, status != "fail"
@@ -109,6 +117,7 @@ class Documents:
                 facts=source.facts(),
                 ledger=ledger,
                 memory=self._memory,
+                environment=source.environment,
             )
 
     def _ledger(self) -> Ledger:
@@ -116,16 +125,19 @@ class Documents:
 
         return Ledger.open(self._source.paths.ledger, create=False)
 
-    def _check(self) -> Health:
+    def _check(self) -> tuple[HealthFacts, Health]:
         from pipesched.views.health import health
         from pipesched.views.vitals import health_facts
 
         snapshot = self._snapshot.get()
         with self._ledger() as ledger:
-            return health(health_facts(snapshot, ledger=ledger, environment=self._source.environment))
+            facts = health_facts(
+                snapshot, ledger=ledger, environment=self._source.environment, reach=self._reach
+            )
+        return facts, health(facts)
 
     def _health_document(self) -> Response:
-        found = self._health.get()
+        _, found = self._vitals.get()
         failing = found.status == "fail"
         return document(found.as_json(), HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK)
 
@@ -150,14 +162,14 @@ class Documents:
         from pipesched.http.metrics import Scrape, metrics
         from pipesched.views.vitals import last_finished
 
-        health, snapshot = self._health.get().status, self._snapshot.get()
+        (facts, health), snapshot = self._vitals.get(), self._snapshot.get()
         with self._ledger() as ledger:
             finished = {
                 job_id: run
                 for job_id, view in snapshot.jobs.items()
                 if (run := last_finished(view, ledger)) is not None
             }
-            return metrics(Scrape(snapshot, ledger.totals(), finished, health))
+            return metrics(Scrape(snapshot, ledger.totals(), finished, facts, health))
 
     def _page(self) -> Response:
         from pipesched.http.page import page
@@ -166,7 +178,7 @@ class Documents:
         from pipesched.runs.model import FAILED
         from pipesched.views.vitals import FINISHED
 
-        health, snapshot = self._health.get(), self._snapshot.get()
+        (_, health), snapshot = self._vitals.get(), self._snapshot.get()
         jobs = listed_jobs(snapshot, health)
         with self._ledger() as ledger:
             return page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from pipesched.errors import DataError, NotFound, PipeschedError
@@ -12,6 +13,9 @@ from pipesched.http.messages import Refused, Request, Response, document, error_
 from pipesched.http.source import Source
 from pipesched.settings import HISTORY_LIMIT
 
+if TYPE_CHECKING:
+    from pipesched.views.vitals import Reach
+
 REPORTS = "/pipeline/reports"
 MAX_REPORTS = 1000
 
@@ -19,9 +23,9 @@ MAX_REPORTS = 1000
 class Routes:
     """The paths of the endpoint over the documents of one source."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, reach: Reach | None = None) -> None:
         self._source = source
-        self._documents = Documents(source)
+        self._documents = Documents(source, reach=reach)
         self._exact: dict[str, Callable[[], Response]] = {
             "/": self._documents.page,
             "/health": self._documents.health,

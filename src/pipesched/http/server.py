@@ -6,12 +6,14 @@ import errno
 import hashlib
 import hmac
 import logging
+import math
 import os
 import socket
+import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipesched.errors import Busy, ConfigurationError, InputOutputError, NotPermitted
 from pipesched.http.address import Address, is_loopback, split
@@ -26,9 +28,16 @@ from pipesched.http.messages import (
     refusal,
     serialise,
 )
+from pipesched.http.rate import RateLimit, client_of
 from pipesched.http.routes import Routes
 from pipesched.http.source import Source
 from pipesched.settings import ENV_HTTP_TOKEN
+
+if TYPE_CHECKING:
+    from pipesched.http.tls import Certificate
+
+if TYPE_CHECKING:
+    from pipesched.views.vitals import Reach
 
 __all__ = ["Source", "StatusServer"]
 
@@ -36,6 +45,9 @@ log = logging.getLogger(__name__)
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 """Asked by machines that have no token; they give a status and nothing else."""
+UNLIMITED_PATH: Final = "/livez"
+"""A refusal would cost as much as its answer, and whoever restarts what is not alive must not take a noisy neighbour's
+429 (behind one proxy, all share an address) for death."""
 _BACKLOG: Final = 512
 _CHALLENGE: Final = 'Basic realm="pipesched", charset="UTF-8", Bearer realm="pipesched"'
 
@@ -44,14 +56,26 @@ class StatusServer:
     """Serves the documents of `source` at `address` (HOST:PORT), read-only, in threads of its own.
 
     `token`: what clients must send, from PIPESCHED_HTTP_TOKEN; None or blank: nothing. Where the address is no loopback
-    one, there must be one. Raises InvalidValue for an address that is none.
+    one, there must be one. `reach`: see `health_facts`. `certificate`: for HTTPS. Raises InvalidValue for an address that
+    is none.
     """
 
-    def __init__(self, address: str, *, token: str | None, source: Source) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str | None,
+        source: Source,
+        reach: Reach | None = None,
+        certificate: Certificate | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
         self.address = Address.parse(address)
+        self._certificate = certificate
+        self._limit = RateLimit() if limit is None else limit
         self._token = token_digest(token)
         self._source = source
-        self._routes = Routes(source)
+        self._routes = Routes(source, reach)
         self._loopback = True
         self._connections: Connections | None = None
 
@@ -70,25 +94,40 @@ class StatusServer:
             )
         listener = bind(family, host, self.address)
         self.address = Address(host, listener.getsockname()[1])
+        certificate = self._certificate
         self._connections = Connections(
             listener,
             Answers(at_once=self._at_once, worked=self._worked, refused=self._refused, busy=self._busy),
+            None if certificate is None else lambda: certificate.context,
         )
         self._connections.start()
         return self.address.host, self.address.port
 
     @property
     def url(self) -> str:
-        """`http://HOST:PORT` as bound; after `start`."""
-        return self.address.url
+        """`http://HOST:PORT`, or https, as bound; after `start`."""
+        return f"{'http' if self._certificate is None else 'https'}://{self.address}"
+
+    def reload(self) -> None:
+        """Show the certificate that the files hold now; one that cannot be used changes nothing, and is warned of."""
+        if self._certificate is None:
+            return
+        try:
+            self._certificate.reload()
+        except PipeschedError as error:
+            log.warning("%s; the old certificate goes on (%s)", error.message, error.hint)
+        else:
+            log.info("certificate read again: %s", self._certificate.cert)
 
     def stop(self) -> None:
         """Close everything, within two seconds; a second call does nothing."""
         if self._connections is not None:
             self._connections.stop()
 
-    def _at_once(self, request: Request) -> Parts | None:
+    def _at_once(self, request: Request, peer: str) -> Parts | None:
         try:
+            if request.path != UNLIMITED_PATH:
+                self._count(peer)
             guard(request, loopback=self._loopback, token=self._token)
             if request.path == "/livez":
                 return self._parts(request, self._routes.livez())
@@ -98,6 +137,17 @@ class StatusServer:
             log.exception("GET %s", request.path)
             return self._parts(request, failed())
         return None
+
+    def _count(self, peer: str) -> None:
+        """Raises Refused."""
+        wait = self._limit.take(client_of(peer), time.monotonic())
+        if wait:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "this address asks too often",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
 
     def _worked(self, request: Request) -> Parts:
         try:

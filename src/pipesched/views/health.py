@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final
 
 from pipesched.runs.model import FAILED, Run
 from pipesched.views.ages import ago, span
+from pipesched.views.checks import RANK, Check, Health, HealthStatus, worst
+from pipesched.views.index_rules import (
+    CollectionFacts,
+    EmbedderFacts,
+    check_deletes,
+    check_drift,
+    check_embedder,
+)
 from pipesched.views.scheduler import SchedulerFacts
 
-HealthStatus = Literal["pass", "warn", "fail"]
-_RANK: Final[dict[HealthStatus, int]] = {"pass": 0, "warn": 1, "fail": 2}
+__all__ = [
+    "Check",
+    "CollectionFacts",
+    "DiskFacts",
+    "EmbedderFacts",
+    "Health",
+    "HealthFacts",
+    "HealthStatus",
+    "JobFacts",
+    "health",
+]
 
 LOOP_SECONDS: Final = 90.0
 """A loop that has not turned for so long is stuck: it wakes at least every 30 s and beats every 15 s."""
@@ -33,41 +50,6 @@ DISK_WARN_SHARE: Final = 0.02
 LISTED_JOBS: Final = 50
 """Up to so many jobs, each has its check; above, only those that are not well."""
 LISTED_BAD_JOBS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`hint` says what to do; "" where there is nothing to do."""
-
-    status: HealthStatus
-    message: str
-    hint: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        return {"status": self.status, "message": self.message, "hint": self.hint}
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The checks by name, and the worst status among them."""
-
-    checks: dict[str, Check]
-
-    @property
-    def status(self) -> HealthStatus:
-        return worst(check.status for check in self.checks.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """The document of `health --json` and GET /health."""
-        return {
-            "status": self.status,
-            "checks": {name: check.as_json() for name, check in self.checks.items()},
-        }
-
-
-def worst(statuses: Iterable[HealthStatus]) -> HealthStatus:
-    """`pass` for none."""
-    return max(statuses, key=_RANK.__getitem__, default="pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +90,7 @@ class HealthFacts:
 
     `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: single jobs in it that cannot.
     `enabled`: jobs that are neither paused nor done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
+    `collections`: those that jobs write to; `embedders`: the models of enabled jobs.
     `notifying`: how many of the enabled jobs have somebody to tell; `can_notify`: what sends it is installed.
     """
 
@@ -121,6 +104,8 @@ class HealthFacts:
     paused: int = 0
     disks: tuple[DiskFacts, ...] = ()
     no_scheduler: bool = False
+    collections: tuple[CollectionFacts, ...] = ()
+    embedders: tuple[EmbedderFacts, ...] = ()
     notifying: int = 0
     can_notify: bool = True
 
@@ -132,6 +117,11 @@ def health(facts: HealthFacts) -> Health:
         checks["loop"] = check_loop(facts.scheduler, facts.now)
     if facts.disks:
         checks["disk"] = check_disk(facts.disks)
+    if facts.embedders:
+        checks["embedder"] = check_embedder(facts.embedders)
+    if facts.collections:
+        checks["deletes"] = check_deletes(facts.collections, facts.now)
+        checks["drift"] = check_drift(facts.collections, facts.now)
     if facts.notifying:
         checks["notifications"] = check_notifications(facts)
     if facts.job_file_error is None or facts.enabled:
@@ -208,7 +198,7 @@ def check_disk(disks: Sequence[DiskFacts]) -> Check:
             found.append(Check("warn", f"disk filling up: {room}", f"free some space: df -h {disk.path}"))
         else:
             found.append(Check("pass", room))
-    return max(found, key=lambda check: _RANK[check.status])
+    return max(found, key=lambda check: RANK[check.status])
 
 
 def check_notifications(facts: HealthFacts) -> Check:
@@ -239,7 +229,7 @@ def check_jobs(facts: HealthFacts) -> dict[str, Check]:
         )
     if len(each) <= LISTED_JOBS:
         return {"jobs": total, **each}
-    ordered = sorted(bad.items(), key=lambda item: -_RANK[item[1].status])
+    ordered = sorted(bad.items(), key=lambda item: -RANK[item[1].status])
     return {"jobs": total, **dict(ordered[:LISTED_BAD_JOBS])}
 
 
@@ -251,7 +241,7 @@ def check_job(job: JobFacts, facts: HealthFacts) -> Check:
         if check is not None
     ]
     if found:
-        return max(found, key=lambda check: _RANK[check.status])
+        return max(found, key=lambda check: RANK[check.status])
     if job.synced_at is not None:
         return Check("pass", f"last success {ago(job.synced_at, facts.now)}")
     if job.running_since is not None:

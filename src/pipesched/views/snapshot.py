@@ -14,10 +14,12 @@ from pipesched.runs.model import Counters, JobSummary, Run
 from pipesched.schedule.model import Occurrence, Progress, TimedJob
 from pipesched.schedule.tick import upcoming
 from pipesched.settings import Paths
+from pipesched.views.indexes import CollectionView, Place, collection_views, places
 from pipesched.views.scheduler import SchedulerFacts
 
 if TYPE_CHECKING:
     from pipesched.jobs.model import Job, JobFile
+    from pipesched.options import PipelineConfig
     from pipesched.runs.ledger import Ledger
 
 State = Literal["scheduled", "running", "paused", "done"]
@@ -79,6 +81,15 @@ class Memory:
     _stamp: LedgerStamp | None = None
     _job_file: JobFile | None = None
     _facts: LedgerFacts | None = None
+    _placed: JobFile | None = None
+    _places: tuple[Place, ...] = ()
+
+    def places(self, job_file: JobFile, environment: PipelineConfig, home: Path) -> tuple[Place, ...]:
+        """Where the jobs write to; found out once for a job file, which is replaced whole when it changes."""
+        if self._placed is not job_file:
+            self._places = places(job_file, environment, home)
+            self._placed = job_file
+        return self._places
 
     def ledger(self, ledger: Ledger, job_file: JobFile, timed: list[TimedJob], now: datetime) -> LedgerFacts:
         stamp = ledger_stamp(ledger.path)
@@ -159,6 +170,7 @@ class Snapshot:
     jobs: Mapping[str, JobView]
     counters: Counters
     active: tuple[Run, ...]
+    collections: tuple[CollectionView, ...] = ()
 
 
 def take(
@@ -170,8 +182,11 @@ def take(
     ledger: Ledger,
     job_file_error: PipeschedError | None = None,
     memory: Memory | None = None,
+    environment: PipelineConfig | None = None,
 ) -> Snapshot:
     """Read the ledger once, and put everything together. `memory`: what the last snapshot left.
+
+    `environment`: the options that variables set, the same at each call with one memory; None: nothing is asked of collections.
 
     Raises InvalidValue, DataError (a damaged ledger).
     """
@@ -185,6 +200,7 @@ def take(
         summary = known.summaries.get(job.id, _NO_SUMMARY)
         views[job.id] = JobView(job, when, progress, summary, fires.next(job, progress, now))
     fires.keep(job_file.jobs)
+    found = () if environment is None else memory.places(job_file, environment, paths.home)
     return Snapshot(
         now=now,
         paths=paths,
@@ -194,4 +210,5 @@ def take(
         jobs=views,
         counters=known.counters,
         active=known.active,
+        collections=collection_views(found, known.summaries),
     )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import heapq
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pipesched.runs.model import CHUNKS
+from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
 from pipesched.settings import NEXT_COUNT
+from pipesched.views.indexes import HELD, why_bad
 
 if TYPE_CHECKING:
     from pipesched.runs.model import Run
     from pipesched.views.snapshot import JobView, Snapshot
-
-_HELD: Final = ("new", "modified", "renamed", "unchanged")
 
 
 def status_document(snapshot: Snapshot) -> dict[str, Any]:
@@ -40,6 +39,7 @@ def status_document(snapshot: Snapshot) -> dict[str, Any]:
             if view.next is not None
         ],
         "jobs": [freshness(view, snapshot.now) for view in snapshot.jobs.values()],
+        "collections": [each.as_json(snapshot.now) for each in snapshot.collections],
     }
 
 
@@ -80,6 +80,10 @@ def freshness(view: JobView, now: datetime) -> dict[str, Any]:
         "age_seconds": None if synced_at is None else round(max(0.0, (now - synced_at).total_seconds()), 3),
         "documents": counts[0],
         "chunks": counts[1],
+        "failed_documents": view.summary.documents.get("failed", 0),
+        "withheld_deletes": view.summary.documents.get(WITHHELD, 0),
+        "drifted_chunks": view.summary.documents.get(DRIFTED, 0),
+        "last_error": why_bad(last),
         "failures_in_row": view.summary.failures_in_row,
         "success_rate": view.summary.success_rate,
         "duration_p50_seconds": view.summary.duration_p50,
@@ -92,7 +96,7 @@ def sync_counts(view: JobView) -> tuple[int | None, int | None]:
     counts = view.summary.documents
     if not counts:
         return None, None
-    return sum(counts.get(outcome, 0) for outcome in _HELD), counts.get(CHUNKS)
+    return sum(counts.get(outcome, 0) for outcome in HELD), counts.get(CHUNKS)
 
 
 def _running(run: Run, now: datetime) -> dict[str, Any]:

@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipesched.errors import PipeschedError, ServiceUnavailable
 from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run, RunState
 from pipesched.schedule.outlook import open_schedule
 from pipesched.settings import Paths
 from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
+from pipesched.views.index_rules import CollectionFacts, EmbedderFacts
 
 if TYPE_CHECKING:
     from pipesched.options import PipelineConfig
     from pipesched.runs.ledger import Ledger
     from pipesched.views.snapshot import JobView, Snapshot
 
+IN_PROCESS: Final = "onnx:"
+"""Models that need no server: what their jobs' runs find unavailable is a store."""
 RATED_RUNS: Final = 20
 """How many finished runs the ledger's success rates look at."""
+Reach = Callable[[Collection[str]], Mapping[str, PipeschedError | None]]
+"""Asks the servers of these models, quickly and without embedding; answers for those that have one, None where all is well."""
+
 FINISHED: Final[frozenset[RunState]] = EXECUTED | FAILED | {"interrupted"}
 
 
 def health_facts(
-    snapshot: Snapshot, *, ledger: Ledger, environment: PipelineConfig, no_scheduler: bool = False
+    snapshot: Snapshot,
+    *,
+    ledger: Ledger,
+    environment: PipelineConfig,
+    no_scheduler: bool = False,
+    reach: Reach | None = None,
 ) -> HealthFacts:
-    """Raises DataError (a damaged ledger)."""
+    """`reach` None: no server is asked. Raises DataError (a damaged ledger)."""
     error = snapshot.job_file_error
     defaults = snapshot.job_file.defaults.config
     enabled = [view for view in snapshot.jobs.values() if view.job.enabled and view.state != "done"]
+    jobs = tuple(
+        job_facts(view, ledger, snapshot.now, dry=only_dry(view, environment, defaults)) for view in enabled
+    )
     return HealthFacts(
         now=snapshot.now,
         scheduler=snapshot.facts,
@@ -42,13 +57,17 @@ def health_facts(
             f"{problem.job_id}: {problem.message}" if problem.job_id else problem.message
             for problem in snapshot.job_file.problems
         ),
-        enabled=tuple(
-            job_facts(view, ledger, snapshot.now, dry=only_dry(view, environment, defaults))
-            for view in enabled
-        ),
+        enabled=jobs,
         paused=sum(not view.job.enabled for view in snapshot.jobs.values()),
-        disks=tuple(disk_facts(snapshot.paths)),
+        disks=tuple(disk_facts(snapshot.paths, stores_of(snapshot))),
         no_scheduler=no_scheduler,
+        collections=tuple(
+            CollectionFacts(
+                each.place.name, each.job_id, each.synced_at, each.withheld_deletes, each.drifted_chunks
+            )
+            for each in snapshot.collections
+        ),
+        embedders=tuple(embedder_facts(snapshot, jobs, reach)),
         notifying=sum(bool(view.job.policy.notify) for view in enabled),
         can_notify=find_spec("apprise") is not None,
     )
@@ -105,19 +124,65 @@ def unmet(view: JobView, synced_at: datetime | None, now: datetime) -> tuple[dat
     return tuple(slot.at + jitter for slot in islice(slots, OVERDUE_SLOTS))
 
 
-def disk_facts(paths: Paths) -> Iterator[DiskFacts]:
+def embedder_facts(
+    snapshot: Snapshot, jobs: Iterable[JobFacts], reach: Reach | None
+) -> Iterator[EmbedderFacts]:
+    """One for each model that an enabled job embeds with, in the job file's order."""
+    facts = {job.job_id: job for job in jobs}
+    users: dict[str, list[JobFacts]] = {}
+    for each in snapshot.collections:
+        mine = [facts[job_id] for job_id in each.place.job_ids if job_id in facts]
+        if mine:
+            users.setdefault(each.place.model, []).extend(mine)
+    asked = reach(list(users)) if reach is not None and users else {}
+    for model, mine in users.items():
+        down = asked.get(model)
+        yield EmbedderFacts(
+            model=model,
+            asked=model in asked,
+            down=None if down is None else (down.message, down.hint),
+            failed=next(
+                (
+                    (job.job_id, job.last.reason)
+                    for job in mine
+                    if job.last is not None
+                    and job.last.status in FAILED
+                    and job.last.exit_code == ServiceUnavailable.exit_code
+                    and not model.startswith(IN_PROCESS)
+                ),
+                None,
+            ),
+        )
+
+
+def stores_of(snapshot: Snapshot) -> list[Path]:
+    """The folders that the jobs' stores are in, each once."""
+    return list(
+        dict.fromkeys(Path(each.place.storage) for each in snapshot.collections if not each.place.server)
+    )
+
+
+def disk_facts(paths: Paths, stores: Iterable[Path] = ()) -> Iterator[DiskFacts]:
     """One for each file system that we write to; one that cannot be asked is left out."""
+    folders = [
+        ("state", paths.state_dir),
+        ("reports", paths.output_dir),
+        *(("the store", each) for each in stores),
+    ]
     seen: dict[int, tuple[list[str], Path]] = {}
-    for what, folder in (("state", paths.state_dir), ("reports", paths.output_dir)):
+    for what, folder in folders:
         existing = next((each for each in (folder, *folder.parents) if each.exists()), folder)
         try:
             device = existing.stat().st_dev
         except OSError:
             continue
-        seen.setdefault(device, ([], existing))[0].append(what)
+        names, _ = seen.setdefault(device, ([], existing))
+        if what not in names:
+            names.append(what)
     for names, folder in seen.values():
         try:
             usage = shutil.disk_usage(folder)
         except OSError:
             continue
-        yield DiskFacts(what=" and ".join(names), path=str(folder), free=usage.free, total=usage.total)
+        what = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+        yield DiskFacts(what=what, path=str(folder), free=usage.free, total=usage.total)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pipesched.errors import InvalidValue
+from pipesched.errors import InvalidValue, PipeschedError
 from pipesched.pipeline.model import ModelSpec, TokenCounter
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ def identify(model: str, *, recorded: ModelSpec | None = None, offline: bool = F
     from pipesched.pipeline.embedders import ollama_api
 
     return ollama_api.identify(name, recorded=recorded, offline=offline)
+
+
+def look(models: Collection[str]) -> dict[str, PipeschedError | None]:
+    """What is wrong with those of `models` that have a server (None: nothing), asked within a second and without embedding."""
+    names = {model: model.partition(":")[2] for model in models if model.startswith("ollama:")}
+    if not names:
+        return {}
+    from pipesched.pipeline.embedders import ollama_api
+
+    found = ollama_api.look(names.values())
+    return {model: found[name] for model, name in names.items()}
 
 
 def token_counter(spec: ModelSpec) -> TokenCounter:

@@ -12,10 +12,11 @@ import threading
 import time
 import unicodedata
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipesched.errors import InvalidValue, ModelMissing, ServiceUnavailable
+from pipesched.errors import InvalidValue, ModelMissing, PipeschedError, ServiceUnavailable
 from pipesched.pipeline.embedders.prefixes import prefixes
 from pipesched.pipeline.model import ModelSpec
 
@@ -74,6 +75,25 @@ def identify(
         max_tokens=max(1, min(context, MOST_CONTEXT) - SPECIAL_TOKENS),
         query_prefix=affixes.query,
     )
+
+
+QUICK: Final = Patience(connect=1.0, total=1.0, pauses=())
+"""For a look in passing."""
+
+
+def look(
+    names: Iterable[str], *, host: str | None = None, patience: Patience = QUICK
+) -> dict[str, PipeschedError | None]:
+    """Whether the server answers and has the models `names`, by one GET /api/tags; nothing is loaded. None: it has."""
+    wanted = list(names)
+    try:
+        server = _Server(base_url(host), patience)
+        digests = server.digests()
+    except PipeschedError as error:
+        return dict.fromkeys(wanted, error)
+    return {
+        name: None if with_tag(name) in digests else missing(with_tag(name), server.url) for name in wanted
+    }
 
 
 def fingerprint(name: str, digest: str, dimensions: int) -> str:
@@ -181,12 +201,23 @@ class _Server:
         self._patience = patience
         self._until = time.monotonic() + patience.total
 
+    @property
+    def url(self) -> str:
+        return self._url
+
     def digest(self, name: str) -> str:
         """The digest of the weights that `name` stands for now."""
+        digests = self.digests()
+        if name not in digests:
+            raise missing(name, self._url)
+        return digests[name]
+
+    def digests(self) -> dict[str, str]:
+        """Of all models that the server has, by name and tag."""
         try:
             answer = self._ask("GET", "/api/tags")
             models = answer["models"]
-            digests = {
+            return {
                 with_tag(str(model.get("model") or model.get("name"))): str(model["digest"])
                 for model in models
             }
@@ -194,9 +225,6 @@ class _Server:
             raise not_ollama(self._url, f"GET /api/tags gave {error.said()}") from None
         except (KeyError, TypeError, AttributeError):
             raise not_ollama(self._url, "GET /api/tags gave no list of models") from None
-        if name not in digests:
-            raise missing(name, self._url)
-        return digests[name]
 
     def shape(self, name: str) -> tuple[int, int]:
         """Dimensions and context length, the latter the smaller of the model's own and of what its Modelfile sets."""
