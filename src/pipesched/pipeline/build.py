@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipesched.errors import DataError, PipeschedError
@@ -112,7 +111,7 @@ def _carried(run: Run, live: Generation, generation: Generation, sources: Sequen
                 run.tally.errors.append(ItemError(source=source, code=error.code, message=message))
                 continue
             old = sorted((row for record in records if (row := row_of(record))), key=lambda row: row.ordinal)
-            file = replace(files[source], stamp="", parse=UNKNOWN, chunks=len(old))
+            file = files[source]._replace(stamp="", parse=UNKNOWN, chunks=len(old))
             plan = plan_rows(old, known[source])
             batch.items.append(Item(source, None, "", plan, Entry(file, old, sum(len(r.text) for r in old))))
         yield batch

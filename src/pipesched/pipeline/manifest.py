@@ -157,7 +157,7 @@ class Manifest:
     def put_generation(self, generation: Generation) -> Generation:
         values = [
             (value.to_json() if value else "") if name == "settings" else value
-            for name, value in zip(generation.__slots__, _values(generation), strict=True)
+            for name, value in ((name, getattr(generation, name)) for name in generation.__slots__)
         ]
         self.database.execute(
             f"INSERT OR REPLACE INTO generations VALUES ({','.join('?' * len(values))})",  # noqa: S608  question marks
@@ -181,7 +181,7 @@ class Manifest:
             "SELECT source, stamp, mtime, raw_hash, parse, state, reason, chunks FROM files WHERE generation = ?",
             (generation,),
         )
-        return {row[0]: RecordedFile(*row) for row in rows}
+        return {row[0]: RecordedFile._make(row) for row in rows}
 
     def rows_of(self, generation: int, sources: Sequence[str]) -> dict[str, dict[str, str]]:
         """The metadata hash of each recorded row by id, by source."""
@@ -234,7 +234,7 @@ class Manifest:
             )
             self.database.execute_many(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(generation, *_values(entry.file), entry.characters) for entry in entries],
+                [(generation, *entry.file, entry.characters) for entry in entries],
             )
             self.database.execute_many(
                 "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
@@ -318,10 +318,6 @@ class Manifest:
             max_length=row[3],
             avg_length=round(row[1] / row[0], 1) if row[0] else 0.0,
         )
-
-
-def _values(item: Any) -> tuple[Any, ...]:
-    return tuple(getattr(item, name) for name in item.__slots__)
 
 
 def _pages(items: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,12 @@ METADATA_KEYS: Final = (
 """Every key a chunk can bear; one without a value is absent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What stat(2) says of a file; trusted only with the racy rule (see plan.py)."""
+class Stamp(NamedTuple):
+    """What stat(2) says of a file; trusted only with the racy rule (see plan.py).
+
+    This, Found and the plan's RecordedFile exist once a file in every run: a tuple is made in a third of the time that a
+    frozen dataclass takes.
+    """
 
     size: int
     mtime_ns: int
@@ -51,8 +54,7 @@ class Stamp:
     device: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A regular file that the scan met. `source`: its path below the data folder, "/" between parts, always valid UTF-8."""
 
     source: str

@@ -13,7 +13,14 @@ from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.looking import Check, look
 from pipesched.pipeline.mode import Decision, Generation, decide
 from pipesched.pipeline.model import Failure, Scan
-from pipesched.pipeline.plan import DocumentPlan, RecordedFile, plan_documents, questions, trusted_stamp
+from pipesched.pipeline.plan import (
+    DocumentPlan,
+    RecordedFile,
+    compare,
+    plan_documents,
+    questions,
+    trusted_stamp,
+)
 from pipesched.pipeline.session import Session, Stopped, mark_of
 from pipesched.pipeline.stores import Probe
 from pipesched.pipeline.vectors import Vectors
@@ -107,12 +114,9 @@ class Run:
     def plan(
         self, scan: Scan, recorded: dict[str, RecordedFile], *, read_all: bool, allow_mass_delete: bool
     ) -> DocumentPlan:
-        parse = self.session.documents
-        asked = questions(scan, recorded, parse=parse, read_all=read_all)
-        hashes = {found.source: documents.raw_hash(found) for found in asked}
-        return plan_documents(
-            scan, recorded, hashes, parse=parse, read_all=read_all, allow_mass_delete=allow_mass_delete
-        )
+        compared = compare(scan, recorded, parse=self.session.documents, read_all=read_all)
+        hashes = {found.source: documents.raw_hash(found) for found in questions(compared)}
+        return plan_documents(compared, hashes, allow_mass_delete=allow_mass_delete)
 
     # doing it
 

@@ -20,7 +20,7 @@ from pipesched.pipeline.drift import Drift
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.model import CollectionInfo, VectorStore
-from pipesched.pipeline.plan import plan_documents
+from pipesched.pipeline.plan import compare, plan_documents
 from pipesched.pipeline.run import run
 from pipesched.pipeline.search import find
 from pipesched.pipeline.session import Session
@@ -204,7 +204,9 @@ def _wanted(session: Session, target: IndexSettings) -> tuple[int, tuple[str, ..
     number = live.number if live else 0
     recorded = manifest.files(number)
     scan = documents.scan(options.data_dir, options.data_dir_pattern)
-    plan = plan_documents(scan, recorded, {}, parse=session.documents, read_all=True, allow_mass_delete=True)
+    plan = plan_documents(
+        compare(scan, recorded, parse=session.documents, read_all=True), {}, allow_mass_delete=True
+    )
     failed = [failure.source for failure in (*plan.failures, *plan.kept)]
     reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
     for batch in read_batches(plan.readings, reader, manifest, number, recorded):

@@ -8,6 +8,7 @@ from pipesched.pipeline.plan import (
     RACY_NS,
     DocumentPlan,
     RecordedFile,
+    compare,
     document_differences,
     plan_documents,
     plan_rows,
@@ -48,13 +49,21 @@ def scan(*files: Found, skipped: tuple[Skipped, ...] = (), failures: tuple[Failu
 
 def planned(at: Scan, *files: RecordedFile, hashes: dict[str, str] | None = None, **options) -> DocumentPlan:
     known = {file.source: file for file in files}
-    values = {"parse": PARSE, "read_all": False, "allow_mass_delete": False} | options
-    return plan_documents(at, known, hashes or {}, **values)
+    values = {"parse": PARSE, "read_all": False} | {
+        name: value for name, value in options.items() if name != "allow_mass_delete"
+    }
+    allow = options.get("allow_mass_delete", False)
+    return plan_documents(compare(at, known, **values), hashes or {}, allow_mass_delete=allow)
+
+
+def asked(at: Scan, *files: RecordedFile) -> list[str]:
+    known = {file.source: file for file in files}
+    return [item.source for item in questions(compare(at, known, parse=PARSE, read_all=False))]
 
 
 def test_a_file_with_its_recorded_stamp_is_neither_hashed_nor_read() -> None:
     at = scan(found("a.md"))
-    assert questions(at, {"a.md": recorded("a.md")}, parse=PARSE, read_all=False) == []
+    assert asked(at, recorded("a.md")) == []
     plan = planned(at, recorded("a.md"))
     assert plan.nothing_to_do
     assert plan.unchanged == 1
@@ -70,11 +79,10 @@ def test_a_stamp_younger_than_two_seconds_is_not_trusted() -> None:
 def test_any_part_of_a_stamp_that_changed_asks_for_the_hash() -> None:
     base = stamp()
     for name in ("size", "mtime_ns", "ctime_ns", "inode", "device"):
-        values = {field: getattr(base, field) for field in Stamp.__slots__}
+        values = {field: getattr(base, field) for field in Stamp._fields}
         values[name] += 1
         at = scan(found("a.md", Stamp(**values)))
-        asked = questions(at, {"a.md": recorded("a.md")}, parse=PARSE, read_all=False)
-        assert [item.source for item in asked] == ["a.md"]
+        assert asked(at, recorded("a.md")) == ["a.md"]
 
 
 def test_the_same_bytes_with_another_stamp_are_only_restamped() -> None:
@@ -96,9 +104,7 @@ def test_other_settings_read_what_did_not_change() -> None:
 
 def test_a_rename_is_told_by_its_content() -> None:
     at = scan(found("new.md"))
-    assert [
-        item.source for item in questions(at, {"old.md": recorded("old.md")}, parse=PARSE, read_all=False)
-    ] == ["new.md"]
+    assert asked(at, recorded("old.md")) == ["new.md"]
     plan = planned(at, recorded("old.md"), hashes={"new.md": "h"})
     (reading,) = plan.readings
     assert (reading.change, reading.renamed_from, plan.removals) == ("renamed", "old.md", ())
@@ -111,7 +117,7 @@ def test_one_vanished_file_is_renamed_once_its_copies_are_new() -> None:
 
 
 def test_a_new_file_is_not_hashed_while_nothing_vanished() -> None:
-    assert questions(scan(found("new.md")), {}, parse=PARSE, read_all=False) == []
+    assert asked(scan(found("new.md"))) == []
 
 
 def test_an_unreadable_folder_keeps_what_is_recorded_below_it() -> None:
@@ -208,7 +214,7 @@ def test_every_document_has_exactly_one_fate(
 ) -> None:
     at = scan(*(found(source, stamp(inode=2)) for source in sorted(now)))
     known = {source: recorded(source, content) for source, content in before.items()}
-    plan = plan_documents(at, known, now, parse=PARSE, read_all=False, allow_mass_delete=allow)
+    plan = plan_documents(compare(at, known, parse=PARSE, read_all=False), now, allow_mass_delete=allow)
     assert len(plan.readings) + plan.unchanged == len(now)
     gone = {removal.source for removal in plan.removals} | set(plan.withheld)
     renamed = {reading.renamed_from for reading in plan.readings if reading.renamed_from}
