@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +28,27 @@ def watch(app: App, take: Callable[[], Snapshot]) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         if app.json:
             _documents(app, take)
-        elif app.out.terminal:
-            _live(app, take)
+        elif app.out.terminal and not app.out.console.is_dumb_terminal:
+            with _ended_by_signals():
+                _live(app, take)
         else:
             _plain(app, take)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM, and the end of the terminal, give the screen, the cursor and the keyboard back before they end it."""
+
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _documents(app: App, take: Callable[[], Snapshot]) -> None:
@@ -135,4 +153,5 @@ def _keys() -> Iterator[Callable[[float], bool]]:
         tty.setcbreak(keyboard)
         yield pressed
     finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal has gone
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
