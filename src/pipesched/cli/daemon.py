@@ -39,7 +39,9 @@ def daemon(
     ] = None,
     tls_key: Annotated[
         Path | None,
-        typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.", show_default=False),
+        typer.Option(
+            "--tls-key", metavar="FILE", help="Its private key, PEM.", show_default=False, readable=False
+        ),
     ] = None,
     no_http: Annotated[bool, typer.Option("--no-http", help="No status endpoint.")] = False,
     max_workers: Annotated[
@@ -57,8 +59,8 @@ def daemon(
     """Run the scheduler in the foreground: fire what is due, follow the job file, serve the status endpoint.
 
     SIGTERM and SIGINT start nothing more and give runs --drain-timeout to end; a second one ends them at once. SIGHUP reads
-    the job file and the certificate again. Exit: 0 ended by a signal, all runs over; with --once 1 when a run failed; 65 a damaged job file,
-    75 another daemon runs on this state folder, 78 no job file.
+    the job file and the certificate again. Exit: 0 ended by a signal, all runs over; with --once 1 when a run failed; 65 a
+    damaged job file or certificate, 75 another daemon runs on this state folder, 78 no job file.
 
     Example: pipesched daemon --http 127.0.0.1:8765 --max-workers 2
     """

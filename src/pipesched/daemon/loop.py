@@ -55,6 +55,7 @@ class Loop:
         beat: Callable[[], None],
         check_manual_runs: Callable[[], None],
         housekeeper: Housekeeper | None = None,
+        reload_endpoint: Callable[[], None] | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._children = children
@@ -69,6 +70,7 @@ class Loop:
         self._beat = beat
         self._check_manual_runs = check_manual_runs
         self._housekeeper = housekeeper
+        self._reload_endpoint = reload_endpoint
         self._jumps = JumpDetector(clock.now(), clock.monotonic())
         self._due: dict[str, float] = {}
         self._drain_until: float | None = None
@@ -183,6 +185,8 @@ class Loop:
         self._notifier.reloading()
         if self._watch.reload():
             self._take_jobs()
+        if self._reload_endpoint is not None:
+            self._reload_endpoint()
         self._status = ""
         self._notifier.ready(f"{len(self._watch.file.jobs)} jobs")
 

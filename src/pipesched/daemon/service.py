@@ -51,6 +51,9 @@ class Endpoint(Protocol):
     @property
     def url(self) -> str: ...
 
+    def reload(self) -> None:
+        """On SIGHUP: read again what it was given as files."""
+
     def stop(self) -> None: ...
 
 
@@ -129,8 +132,8 @@ def serve(
             max_workers=options.max_workers,
             horizon=clock.now() if options.once else None,
         )
-        if endpoint is not None and not options.once:
-            server = endpoint(source)
+        server = endpoint(source) if endpoint is not None and not options.once else None
+        if server is not None:
             server.start()
             stack.callback(server.stop)
             source.http = server.url
@@ -160,6 +163,7 @@ def serve(
             once=options.once,
             beat=lambda: beat(paths),
             check_manual_runs=lambda: _check_manual_runs(ledger, clock),
+            reload_endpoint=None if server is None else server.reload,
             housekeeper=Housekeeper(prune, paths.pruned, clock=clock, environ=environ)
             if prune is not None and not options.once
             else None,

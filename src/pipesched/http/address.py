@@ -29,10 +29,6 @@ class Address:
             raise InvalidValue(f"--http: {text!r} is no HOST:PORT", hint=_HINT)
         return cls(host, int(port))
 
-    @property
-    def url(self) -> str:
-        return f"http://{self}"
-
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -45,9 +46,17 @@ def ask_health(url: str, *, token: str | None, timeout: float = TIMEOUT_SECONDS)
             body = error.read(MAX_BYTES)
         if error.code == 503:
             return read_health(target, body)
+        if b'"https_only"' in body:
+            return failed(target, "it speaks HTTPS", f"ask https{target.removeprefix('http')}")
         return failed(target, f"it answers {error.code} {error.reason}", "is this pipesched's endpoint?")
     except (URLError, OSError, http.client.HTTPException, UnicodeError) as error:
         reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return failed(
+                target,
+                f"its certificate is not accepted: {reason.verify_message}",
+                "ask by a name that it holds; where its authority is your own, name that with SSL_CERT_FILE=FILE",
+            )
         return failed(
             target, f"unreachable: {reason}", "is the daemon running, and with --http? see pipesched status"
         )

@@ -1,4 +1,4 @@
-"""Many connections on one thread: heads are read, and answers sent, without ever waiting for a client."""
+"""Many connections on one thread: TLS is agreed on, heads are read, and answers sent, without ever waiting for a client."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import logging
 import queue
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Final
 
 from pipesched.http.messages import HeadReader, Parts, Refused, Request
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 256
 HEAD_SECONDS: Final = 5.0
-"""In which a client sends its whole request head, counted from its connect."""
+"""In which a client agrees on TLS and sends its whole request head, counted from its connect."""
 SEND_SECONDS: Final = 15.0
 """In which a client takes its whole answer, and a second more for each of these bytes."""
 SLOWEST_BYTES: Final = 64 * 1024
@@ -34,23 +36,29 @@ MAX_WAITING: Final = 64
 
 _ACCEPT_AT_ONCE: Final = 64
 _RECEIVE: Final = 16 * 1024
+"""No less than a TLS record, so that nothing of it stays where the selector does not see it."""
+_TLS_HANDSHAKE: Final = b"\x16"
+"""The first byte of a client that speaks TLS."""
+_IS_HTTPS: Final = Refused(HTTPStatus.BAD_REQUEST, "https_only", "this endpoint speaks HTTPS")
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What the connections ask of the endpoint; each gives what is to be sent.
 
-    `at_once` is asked on the connections' own thread, so it must not wait, and gives None for what a worker is to
-    answer; `worked` is asked on a worker's.
+    `at_once` is asked on the connections' own thread, with the peer's address, so it must not wait, and gives None for
+    what a worker is to answer; `worked` is asked on a worker's.
     """
 
-    at_once: Callable[[Request], Parts | None]
+    at_once: Callable[[Request, str], Parts | None]
     worked: Callable[[Request], Parts]
     refused: Callable[[Refused], Parts]
     busy: Callable[[Request], Parts]
 
 
 class _State(Enum):
+    GREETING = auto()  # its first byte says whether it is TLS
+    AGREEING = auto()  # on TLS
     READING = auto()
     WORKING = auto()
     SENDING = auto()
@@ -60,18 +68,22 @@ class _State(Enum):
 @dataclass(slots=True, eq=False)
 class _Connection:
     socket: socket.socket
+    peer: str
     deadline: float | None
-    state: _State = _State.READING
+    state: _State
     head: HeadReader = field(default_factory=HeadReader)
     answer: list[memoryview] = field(default_factory=list)
 
 
 class Connections:
-    """Serves `listener` (bound, listening) from `start` until `stop`."""
+    """Serves `listener` (bound, listening) from `start` until `stop`. `tls`: what new connections agree on TLS by; None: none."""
 
-    def __init__(self, listener: socket.socket, answers: Answers) -> None:
+    def __init__(
+        self, listener: socket.socket, answers: Answers, tls: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         self._listener = listener
         self._answers = answers
+        self._tls = tls
         self._selector = selectors.DefaultSelector()
         self._open: dict[_Connection, None] = {}  # in the order of their arrival
         self._wake_in, self._wake_out = socket.socketpair()
@@ -145,21 +157,36 @@ class Connections:
         elif key.data in self._open:  # not one that was closed for another in this same round
             connection: _Connection = key.data
             try:
-                if connection.state is _State.READING:
-                    self._read(connection)
-                elif connection.state is _State.SENDING:
-                    self._go_on_sending(connection)
-                else:
-                    self._drain(connection)
+                self._step(connection)
             except (BlockingIOError, InterruptedError):
                 pass
-            except OSError:  # reset by the client, which is its own affair
+            except ssl.SSLWantReadError:
+                self._await(connection, selectors.EVENT_READ)
+            except ssl.SSLWantWriteError:
+                self._await(connection, selectors.EVENT_WRITE)
+            except OSError as error:  # reset by the client, or no TLS that we speak: its own affair
+                log.debug("%s: %s", connection.peer, error)
                 self._close(connection)
+
+    def _step(self, connection: _Connection) -> None:
+        if connection.state is _State.GREETING:
+            self._greet(connection)
+        if connection.state is _State.AGREEING:
+            self._agree(connection)
+        elif connection.state is _State.READING:
+            self._read(connection)
+        elif connection.state is _State.SENDING:
+            self._go_on_sending(connection)
+        elif connection.state is _State.LINGERING:
+            self._drain(connection)
+
+    def _await(self, connection: _Connection, events: int) -> None:
+        self._selector.modify(connection.socket, events, connection)
 
     def _accept(self) -> None:
         for _ in range(_ACCEPT_AT_ONCE):
             try:
-                client, _address = self._listener.accept()
+                client, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:
@@ -172,7 +199,8 @@ class Connections:
                 client.close()
                 continue
             client.setblocking(False)
-            connection = _Connection(client, time.monotonic() + HEAD_SECONDS)
+            state = _State.READING if self._tls is None else _State.GREETING
+            connection = _Connection(client, str(address[0]), time.monotonic() + HEAD_SECONDS, state)
             self._open[connection] = None
             self._selector.register(client, selectors.EVENT_READ, connection)
 
@@ -181,12 +209,33 @@ class Connections:
         if len(self._open) < MAX_CONNECTIONS:
             return True
         for connection in self._open:
-            if connection.state in {_State.READING, _State.LINGERING}:
+            if connection.state not in {_State.WORKING, _State.SENDING}:
                 self._close(connection)
                 return True
         return False
 
+    def _greet(self, connection: _Connection) -> None:
+        first = connection.socket.recv(1, socket.MSG_PEEK)
+        if not first:
+            self._close(connection)
+        elif first != _TLS_HANDSHAKE:
+            self._send(connection, self._answers.refused(_IS_HTTPS))
+        elif self._tls is not None:
+            self._selector.unregister(connection.socket)
+            connection.socket = self._tls().wrap_socket(
+                connection.socket, server_side=True, do_handshake_on_connect=False
+            )
+            connection.state = _State.AGREEING
+            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+
+    def _agree(self, connection: _Connection) -> None:
+        assert isinstance(connection.socket, ssl.SSLSocket)
+        connection.socket.do_handshake()
+        connection.state = _State.READING
+        self._read(connection)  # what came along with the handshake may be here already
+
     def _read(self, connection: _Connection) -> None:
+        self._await(connection, selectors.EVENT_READ)
         data = connection.socket.recv(_RECEIVE)
         if not data:
             self._close(connection)
@@ -198,7 +247,7 @@ class Connections:
             return
         if request is None:
             return
-        answer = self._answers.at_once(request)
+        answer = self._answers.at_once(request, connection.peer)
         if answer is None and self._work.qsize() >= MAX_WAITING:
             answer = self._answers.busy(request)
         if answer is not None:
@@ -213,9 +262,9 @@ class Connections:
         if connection.state is _State.WORKING:
             self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
         else:
-            self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+            self._await(connection, selectors.EVENT_WRITE)
         connection.state = _State.SENDING
-        connection.answer = [memoryview(part) for part in answer]
+        connection.answer = [memoryview(part) for part in answer if part]
         connection.deadline = time.monotonic() + SEND_SECONDS + sum(map(len, answer)) / SLOWEST_BYTES
         try:
             self._go_on_sending(connection)
@@ -225,16 +274,23 @@ class Connections:
             self._close(connection)
 
     def _go_on_sending(self, connection: _Connection) -> None:
-        sent = connection.socket.sendmsg(connection.answer)
+        if isinstance(connection.socket, ssl.SSLSocket):  # which has no sendmsg
+            sent = connection.socket.send(connection.answer[0])
+        else:
+            sent = connection.socket.sendmsg(connection.answer)
         while connection.answer and sent >= len(connection.answer[0]):
             sent -= len(connection.answer.pop(0))
         if connection.answer:
             connection.answer[0] = connection.answer[0][sent:]
+            self._await(connection, selectors.EVENT_WRITE)
             return
+        if isinstance(connection.socket, ssl.SSLSocket):
+            with contextlib.suppress(OSError):  # it has said goodbye, and would now wait for the client's
+                connection.socket.unwrap()
         connection.socket.shutdown(socket.SHUT_WR)
         connection.state = _State.LINGERING
         connection.deadline = time.monotonic() + LINGER_SECONDS
-        self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+        self._await(connection, selectors.EVENT_READ)
 
     def _drain(self, connection: _Connection) -> None:
         if not connection.socket.recv(_RECEIVE):

@@ -15,7 +15,7 @@ from binascii import Error as Base64Error
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from pipesched.errors import Busy, ConfigurationError, InputOutputError, NotPermitted
+from pipesched.errors import Busy, ConfigurationError, InputOutputError, NotPermitted, PipeschedError
 from pipesched.http.address import Address, is_loopback, split
 from pipesched.http.connections import Answers, Connections
 from pipesched.http.messages import (

@@ -33,9 +33,9 @@ def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
     assert "127.0.0.1:8765" in caught.value.hint
 
 
-def test_a_url_puts_ipv6_in_brackets() -> None:
-    assert Address("::1", 80).url == "http://[::1]:80"
-    assert Address("127.0.0.1", 80).url == "http://127.0.0.1:80"
+def test_an_address_puts_ipv6_in_brackets() -> None:
+    assert str(Address("::1", 80)) == "[::1]:80"
+    assert str(Address("127.0.0.1", 80)) == "127.0.0.1:80"
 
 
 @pytest.mark.parametrize(

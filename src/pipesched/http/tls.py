@@ -1,0 +1,75 @@
+"""The certificate that the endpoint shows: read, checked, read again."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Final
+
+from pipesched.errors import ConfigurationError, DataError, NotPermitted
+
+_BEGINNINGS: Final = {"--tls-cert": b"-----BEGIN CERTIFICATE-----", "--tls-key": b"PRIVATE KEY-----"}
+_SELF_SIGNED: Final = (
+    "openssl req -x509 -newkey rsa:3072 -nodes -keyout key.pem -out cert.pem -days 365"
+    " -subj /CN=NAME -addext subjectAltName=DNS:NAME makes a pair"
+)
+
+
+class Certificate:
+    """A certificate (with its chain) and its private key, two PEM files. `context` is replaced whole, never changed.
+
+    Raises ConfigurationError (a file that is not there), NotPermitted, DataError (what is no PEM, or no pair).
+    """
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        self.cert, self.key = cert, key
+        self.context = load(cert, key)
+
+    def reload(self) -> None:
+        """Connections from now on get what the files hold now. Raises as the constructor does, and keeps the old pair."""
+        self.context = load(self.cert, self.key)
+
+
+def load(cert: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 and later, with the library's own choice of ciphers. Raises as Certificate."""
+    for option, path in (("--tls-cert", cert), ("--tls-key", key)):
+        check(option, path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+
+    def passphrase() -> str:  # asked for by OpenSSL, which would otherwise ask the terminal
+        raise DataError(
+            f"--tls-key: {key} wants a passphrase, and a daemon has nobody to ask",
+            hint=f"store it without one, for the daemon's user alone: openssl pkey -in {key} -out NEW",
+        )
+
+    try:
+        context.load_cert_chain(cert, key, password=passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise DataError(
+                f"the certificate {cert} and the key {key} do not belong together",
+                hint="give the key that the certificate was made for",
+            ) from error
+        raise DataError(
+            f"the certificate {cert} and the key {key} cannot be used: {error.reason or error}",
+            hint=f"see: openssl x509 -in {cert} -noout -text; openssl pkey -in {key} -noout",
+        ) from error
+    return context
+
+
+def check(option: str, path: Path) -> None:
+    """Say which of the two files it is; OpenSSL would not. Raises as Certificate."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{option}: there is no file {path}", hint=_SELF_SIGNED) from error
+    except PermissionError as error:
+        raise NotPermitted(f"{option}: {path} may not be read", hint=f"see: ls -l {path}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {path}: {error.strerror}", hint=_SELF_SIGNED) from error
+    if _BEGINNINGS[option] not in data:
+        what = "certificate" if option == "--tls-cert" else "private key"
+        raise DataError(f"{option}: {path} holds no {what} in PEM form", hint=_SELF_SIGNED)
