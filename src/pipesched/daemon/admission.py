@@ -27,6 +27,11 @@ class Waiting:
     def may_start_at(self, now: datetime) -> bool:
         return self.not_before <= now
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """For log lines about it."""
+        return {"job_id": self.job_id, "run_id": self.run_id}
+
 
 @dataclass(frozen=True, slots=True)
 class Occupied:

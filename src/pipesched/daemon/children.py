@@ -97,7 +97,9 @@ class Children:
         try:
             return self._open_log(run_id)
         except Exception:  # a run without a log is better than none
-            log.warning("the output of run %s cannot be kept", run_id, exc_info=True)
+            log.warning(
+                "the output of run %s cannot be kept", run_id, exc_info=True, extra={"run_id": run_id}
+            )
             return None
 
     def adopt(self, run_id: str, process: Started) -> None:
@@ -143,7 +145,11 @@ class Children:
         now = self._monotonic()
         for child in list(self._children.values()):
             if child.kill_at is not None and now >= child.kill_at:
-                log.warning("run %s did not end on SIGTERM: SIGKILL to its group", child.run_id)
+                log.warning(
+                    "run %s did not end on SIGTERM: SIGKILL to its group",
+                    child.run_id,
+                    extra={"run_id": child.run_id},
+                )
                 self.kill(child.run_id)
             if child.ended is None:
                 child.ended = self._ended(child)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipesched.daemon.admission import Waiting
 from pipesched.daemon.agenda import Agenda
+from pipesched.daemon.reasons import why, why_not
 from pipesched.errors import PipeschedError
 from pipesched.runs.ids import new_run_id
 from pipesched.schedule.model import Decision, Fire, JobPlan, Progress, Skip, TimedJob
@@ -130,7 +131,7 @@ class Planner:
             except Exception as error:  # noqa: BLE001  a poison job must not stop the others
                 self._timed.pop(job_id, None)
                 self._agenda.set(job_id, None)
-                log.warning("job %s cannot be scheduled: %s", job_id, error)
+                log.warning("job %s cannot be scheduled: %s", job_id, error, extra={"job_id": job_id})
                 continue
             self._agenda.set(job_id, now)
         self._dependents = {}
@@ -160,7 +161,7 @@ class Planner:
             try:
                 found = RunSettings("") if job is None else self._settings_of(job)
             except Exception as error:  # noqa: BLE001  as above
-                log.warning("job %s: %s", job_id, error)
+                log.warning("job %s: %s", job_id, error, extra={"job_id": job_id})
                 found = RunSettings("")
             self._settings[job_id] = found
         return found
@@ -211,7 +212,11 @@ class Planner:
             return Planned()
         self._ledger_trouble = ""
         for job, plan in plans:
-            self._agenda.set(job.id, _wake(job, plan, progress[job.id], now))
+            wake = _wake(job, plan, progress[job.id], now)
+            self._agenda.set(job.id, wake)
+            if not plan.decisions and log.isEnabledFor(logging.DEBUG):
+                idle = why_not(job, progress[job.id], wake)
+                log.debug("job %s: nothing to do: %s", job.id, idle, extra={"job_id": job.id})
         wake = self._agenda.next_wake()
         more = wake is not None and wake <= horizon
         if not more:
@@ -225,7 +230,11 @@ class Planner:
         try:
             found = unrecorded_slots(left.job, progress, left.until)
         except Exception:  # as in `_plan`
-            log.exception("job %s: what was left of its old schedule is not known", left.job.id)
+            log.exception(
+                "job %s: what was left of its old schedule is not known",
+                left.job.id,
+                extra={"job_id": left.job.id},
+            )
             return ()
         return tuple(
             replace(skip, reason=left.reason) if left.reason and skip.status == "missed" else skip
@@ -245,7 +254,13 @@ class Planner:
         except Exception as error:  # a poison job must neither stop the others nor spin
             failures = self._failures[job.id] = self._failures.get(job.id, 0) + 1
             wait = min(POISON_SECONDS * 2 ** (failures - 1), POISON_CAP_SECONDS)
-            log.exception("job %s cannot be planned; looked at again in %d s", job.id, wait, exc_info=error)
+            log.exception(
+                "job %s cannot be planned; looked at again in %d s",
+                job.id,
+                wait,
+                exc_info=error,
+                extra={"job_id": job.id},
+            )
             self._agenda.set(job.id, now + timedelta(seconds=wait))
             return None
         self._failures.pop(job.id, None)
@@ -265,14 +280,14 @@ class Planner:
         todo = [(job, decisions) for job, decisions in decided if decisions]
         if not todo:
             return []
-        claims: list[Claim] = []
+        fired: list[tuple[Fire, Claim]] = []
         with self._ledger.batch():
             for _, decisions in todo:
                 for decision in decisions:
                     if isinstance(decision, Skip):
                         self._ledger.record_slots(decision, now)
                     elif claim := self._claim(decision, now, starts):
-                        claims.append(claim)
+                        fired.append((decision, claim))
         # Said only now: before the end of the batch nothing has happened.
         for job, decisions in todo:
             for decision in decisions:
@@ -282,7 +297,12 @@ class Planner:
                         job.id, decision.count, decision.status, decision.last.isoformat(), decision.reason,
                         extra={"job_id": job.id},
                     )  # fmt: skip
-        return claims
+        for fire, claim in fired:
+            log.debug(
+                "job %s: fires for %s as run %s: %s",
+                fire.job_id, fire.scheduled_for.isoformat(), claim.run.run_id, why(fire, now), extra=claim.run.ids,
+            )  # fmt: skip
+        return [claim for _, claim in fired]
 
     def _claim(self, fire: Fire, now: datetime, starts: Callable[[Waiting], bool]) -> Claim | None:
         settings = self.settings(fire.job_id)

@@ -131,6 +131,7 @@ class Recorder:
                     run.job_id,
                     run.attempt,
                     retry_at.isoformat(),
+                    extra={"job_id": run.job_id, "run_id": run.run_id},
                 )
             elif job is not None and verdict.status in FAILED:
                 self._pause_after_failures(job, now)
@@ -151,7 +152,13 @@ class Recorder:
         if progress.failures_in_row >= limit and progress.auto_paused_at is None:
             reason = f"paused after {progress.failures_in_row} failures in a row"
             self.ledger.auto_pause(job.id, now, reason)
-            log.warning("job %s: %s; mend it, then: pipesched resume %s", job.id, reason, job.id)
+            log.warning(
+                "job %s: %s; mend it, then: pipesched resume %s",
+                job.id,
+                reason,
+                job.id,
+                extra={"job_id": job.id},
+            )
 
     def never_started(
         self, run: Claimed, reason: str, *, now: datetime, monotonic: float, then: Callable[[], None]

@@ -55,7 +55,9 @@ def forget_dead_manual_runs(ledger: Ledger, now: datetime) -> None:
     for run in ledger.find_lost(alive, now):
         if run.trigger == "manual":
             ledger.finish(run.run_id, status="lost", reason=GONE, now=now)
-            log.warning("run %s, started by hand, is lost: %s", run.run_id, GONE)
+            log.warning(
+                "run %s, started by hand, is lost: %s", run.run_id, GONE, extra={"run_id": run.run_id}
+            )
 
 
 def _waiting(run: Run, scheduler: Scheduler, now: datetime) -> Waiting:
@@ -80,12 +82,16 @@ def _queue(waiting: Waiting, run: Run, scheduler: Scheduler) -> None:
     if job is None or job.paused_at is not None:
         scheduler.give_up(waiting, "paused" if job else REMOVED)
         return
-    log.info("job %s: run %s was still waiting, and goes on", waiting.job_id, run.run_id)
+    log.info("job %s: run %s was still waiting, and goes on", waiting.job_id, run.run_id, extra=waiting.ids)
     scheduler.take([Claim(waiting)])
 
 
 def _adopt(waiting: Waiting, run: Run, process: Started, scheduler: Scheduler, now: datetime) -> None:
     log.info(
-        "job %s: run %s of an earlier daemon still runs (pid %d)", waiting.job_id, run.run_id, process.pid
+        "job %s: run %s of an earlier daemon still runs (pid %d)",
+        waiting.job_id,
+        run.run_id,
+        process.pid,
+        extra=waiting.ids,
     )
     scheduler.adopt(waiting, process, started_at=run.started_at or now)

@@ -68,6 +68,7 @@ class Scheduler:
         self._waiting: dict[str, Waiting] = {}
         self._running: dict[str, _Running] = {}
         self._unnoted: list[tuple[str, Started]] = []
+        self._waits_for: dict[str, str] = {}
         self._next_admission: datetime | None = None
         self._more_is_due = False
         self.launching = True
@@ -185,7 +186,7 @@ class Scheduler:
             logging.INFO if verdict.status in EXECUTED else logging.WARNING,
             "job %s: run %s %s%s",
             run.job_id, run.run_id, verdict.status, f": {verdict.reason}" if verdict.reason else "",
-            extra={"job_id": run.job_id, "run_id": run.run_id},
+            extra=run.ids,
         )  # fmt: skip
 
     def clock_went_back(self, by: timedelta) -> None:
@@ -241,7 +242,7 @@ class Scheduler:
             monotonic=self._clock.monotonic(),
             then=lambda: self.planner.look_at(run.job_id, self._plan_time()),
         )
-        log.info("job %s: run %s does not start: %s", run.job_id, run.run_id, reason)
+        log.info("job %s: run %s does not start: %s", run.job_id, run.run_id, reason, extra=run.ids)
 
     def _queue_again(self, run: Waiting, reason: str) -> None:
         not_before = self.recorder.busy(
@@ -252,7 +253,7 @@ class Scheduler:
             monotonic=self._clock.monotonic(),
         )
         self._waiting[run.run_id] = replace(run, not_before=not_before, busy_count=run.busy_count + 1)
-        log.info("job %s: run %s waits again: %s", run.job_id, run.run_id, reason)
+        log.info("job %s: run %s waits again: %s", run.job_id, run.run_id, reason, extra=run.ids)
 
     # Starting
 
@@ -262,8 +263,17 @@ class Scheduler:
             return
         admission = admit(self._waiting.values(), self._occupied(), limit=self._max_workers, now=now)
         self._next_admission = admission.next_at
+        self._say_waiting(admission.wait)
         for run in admission.start:
             self._start(run)
+
+    def _say_waiting(self, waiting: Iterable[tuple[Waiting, str]]) -> None:
+        """Why each that waits does, once for each reason."""
+        said = {run.run_id: reason for run, reason in waiting}
+        for run, reason in waiting:
+            if self._waits_for.get(run.run_id) != reason:
+                log.debug("job %s: run %s %s", run.job_id, run.run_id, reason, extra=run.ids)
+        self._waits_for = said
 
     def _occupied(self) -> list[Occupied]:
         return [
@@ -276,7 +286,9 @@ class Scheduler:
         try:
             self.recorder.ledger.started(run.run_id, pid=None, pid_started=None, now=begun)
         except PipeschedError as error:
-            log.error("run %s cannot start yet: %s", run.run_id, error.message)  # noqa: TRY400  no traceback needed
+            log.error(  # noqa: TRY400  no traceback needed
+                "run %s cannot start yet: %s", run.run_id, error.message, extra=run.ids
+            )
             self._waiting[run.run_id] = replace(run, not_before=begun + timedelta(seconds=5))
             return
         del self._waiting[run.run_id]
@@ -288,7 +300,8 @@ class Scheduler:
             process = self._spawner.launch(Launch(run.run_id, run.job_id, run.scheduled_for, run.attempt))
         except Exception as error:  # too many files or processes, no memory, or a poison job
             known = isinstance(error, OSError)
-            log.warning("run %s cannot be started: %s", run.run_id, error, exc_info=None if known else error)
+            trace = None if known else error
+            log.warning("run %s cannot be started: %s", run.run_id, error, exc_info=trace, extra=run.ids)
             verdict = Verdict("failed", None, f"its process could not be started: {error}")
             self.record(run, verdict, None, retry_exit_code=CANNOT_START_EXIT)
             return
@@ -302,7 +315,7 @@ class Scheduler:
         log.info(
             "job %s: run %s started, attempt %d, %.0f ms late (pid %d)",
             run.job_id, run.run_id, run.attempt, (now - run.not_before).total_seconds() * 1000, process.pid,
-            extra={"job_id": run.job_id, "run_id": run.run_id},
+            extra=run.ids,
         )  # fmt: skip
 
     def _note_processes(self, monotonic: float) -> None:
@@ -329,7 +342,9 @@ class Scheduler:
                 return None
             return report
         except Exception:  # a report that cannot be read is no reason to lose the run's end
-            log.warning("the report of run %s cannot be read", run_id, exc_info=True)
+            log.warning(
+                "the report of run %s cannot be read", run_id, exc_info=True, extra={"run_id": run_id}
+            )
             return None
 
     def _pause(self, now: datetime, monotonic: float) -> float:
