@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,23 @@ def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineO
 
 def job_and_options(app: App, job_id: str | None, flags: PipelineFlags) -> tuple[Job | None, PipelineOptions]:
     """As `run_options`, with the job itself."""
-    from pipesched.jobs.store import JobStore
     from pipesched.options import PipelineConfig, resolve
 
     given = flags.config()
-    job_file = JobStore(app.paths.job_file).load(schedules=False)
-    job = job_file.job(job_id) if job_id is not None else None
+    job, config, defaults = None, PipelineConfig(), PipelineConfig()
+    if job_id is not None or os.path.lexists(app.paths.job_file):
+        from pipesched.jobs.store import JobStore
+
+        job_file = JobStore(app.paths.job_file).load(schedules=False)
+        defaults = job_file.defaults.config
+        if job_id is not None:
+            job = job_file.job(job_id)
+            config = job.config
     return job, resolve(
         flags=given,
-        job=PipelineConfig() if job is None else job.config,
+        job=config,
         environment=app.environment,
-        defaults=job_file.defaults.config,
+        defaults=defaults,
         home=app.paths.home,
         cwd=app.cwd,
     )
@@ -41,8 +48,6 @@ def handed_over(
     app: App, job_id: str | None, run_id: str | None, flags: PipelineFlags
 ) -> PipelineOptions | None:
     """The options of a run that a scheduler of ours started, as it handed them over; None for any other run."""
-    import os
-
     from pipesched.options import resolve, taken_over
     from pipesched.settings import ENV_JOB_ID, ENV_RUN_ID, ENV_RUN_OPTIONS
 

@@ -1,4 +1,7 @@
-"""Text to chunks: Markdown-aware, deterministic, stable under edits, never longer than the model's window. Pure."""
+"""Text to chunks: Markdown-aware, deterministic, stable under edits, never longer than the model's window. Pure.
+
+When the same text and sizes give other chunks, CHUNKER_VERSION of index_settings.py is raised.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,6 @@ from pipesched.pipeline.model import TokenCounter
 
 if TYPE_CHECKING:
     from semantic_text_splitter import MarkdownSplitter
-
-CHUNKER_VERSION: Final = "1"
-"""Part of the settings: raised when the same text and sizes give other chunks."""
 
 SECTION: Final = 16 * 1024
 """Characters given to the splitter at once: on one huge block its time grows with the square (a line of 256 KB: 1.4 s)."""

@@ -1,4 +1,7 @@
-"""Files below the data folder: found by a scan that opens none, and read one at a time."""
+"""Files below the data folder: found by a scan that opens none, and read one at a time.
+
+When the same file gives another text or other metadata, PARSER_VERSION of index_settings.py is raised.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from pipesched.errors import DataDirMissing
-from pipesched.pipeline import metadata, urls
 from pipesched.pipeline.model import Document, Failure, Found, Scan, Skipped, Stamp
 from pipesched.pipeline.patterns import compile_pattern
-
-PARSER_VERSION: Final = "1"
-"""Part of the settings: raised when the same file gives another text or other metadata."""
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """A larger file is no blog post (the Bible has 4 MB); it is named as failed instead of filling the memory."""
@@ -194,9 +193,8 @@ def read(found: Found, settings: DocumentSettings) -> Document | Skipped | Failu
         )
     if "\0" in text:
         return not_text
-    from pipesched.pipeline import (
-        frontmatter,
-    )  # YAML takes 10 ms to import, and a run without changes reads nothing
+    # YAML takes 10 ms to import, and a run without changes reads nothing.
+    from pipesched.pipeline import frontmatter, metadata, urls
 
     try:
         parsed = frontmatter.parse(text)

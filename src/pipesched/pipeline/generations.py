@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Final
 
 from pipesched.errors import DataError, PipeschedError
 from pipesched.pipeline import faults
 from pipesched.pipeline.drift import TOLERANCE
 from pipesched.pipeline.index_settings import IndexSettings
-from pipesched.pipeline.mode import Decision, Generation
+from pipesched.pipeline.mode import Decision, Generation, due
 from pipesched.pipeline.session import Session, mark_of
-
-GRACE: Final = timedelta(hours=1)
-"""How long a replaced generation stays for readers that hold it open."""
 
 _LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
 
@@ -167,11 +162,6 @@ def drop(session: Session, generation: Generation) -> None:
     with session.manifest.database.transaction():
         session.manifest.forget_generation(generation.number)
     session.dropped = True
-
-
-def due(retired: Sequence[Generation], now: datetime) -> list[Generation]:
-    """The retired generations whose grace is over."""
-    return [generation for generation in retired if datetime.fromisoformat(generation.since) + GRACE <= now]
 
 
 def drop_retired(session: Session) -> None:

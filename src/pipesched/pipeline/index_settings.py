@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Self
+from typing import Final, Self
 
 from pipesched.options import PipelineOptions
-from pipesched.pipeline.chunks import CHUNKER_VERSION
-from pipesched.pipeline.documents import PARSER_VERSION, DocumentSettings
+from pipesched.pipeline.documents import DocumentSettings
 from pipesched.pipeline.model import ModelSpec
+
+CHUNKER_VERSION: Final = "1"
+"""Raised when chunks.py makes other chunks of the same text and sizes."""
+
+PARSER_VERSION: Final = "1"
+"""Raised when documents.py makes another text or other metadata of the same file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.index_settings import IndexSettings
@@ -32,6 +34,15 @@ class Generation:
     reason: str
     fresh_after: int | None
     since: str
+
+
+GRACE: Final = timedelta(hours=1)
+"""How long a replaced generation stays for readers that hold it open."""
+
+
+def due(retired: Sequence[Generation], now: datetime) -> list[Generation]:
+    """The retired generations whose grace is over."""
+    return [generation for generation in retired if datetime.fromisoformat(generation.since) + GRACE <= now]
 
 
 @dataclass(frozen=True, slots=True)

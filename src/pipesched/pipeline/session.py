@@ -22,7 +22,6 @@ from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends, Note, Progress
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.canary import as_told, current
-from pipesched.pipeline.chunks import Chunker
 from pipesched.pipeline.documents import DocumentSettings
 from pipesched.pipeline.index_settings import IndexSettings, document_digest
 from pipesched.pipeline.manifest import Manifest, manifest_path
@@ -33,6 +32,7 @@ from pipesched.pipeline.stores.mark import Mark
 from pipesched.pipeline.tally import Tally
 
 if TYPE_CHECKING:
+    from pipesched.pipeline.chunks import Chunker
     from pipesched.pipeline.model import Vector
 
 
@@ -301,6 +301,8 @@ def _is_harmless(error: BaseException) -> bool:
 
 
 def chunker_for(settings: IndexSettings, backends: Backends) -> Chunker:
+    from pipesched.pipeline.chunks import Chunker
+
     if not settings.use_chunking:
         return Chunker(size=1, overlap=0, whole=True)
     return Chunker(

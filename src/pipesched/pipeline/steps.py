@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline import documents, faults
-from pipesched.pipeline.apply import apply, embed, record, touches_store
-from pipesched.pipeline.batches import Batch, Reader, read_batches, removal_batches
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.looking import Check, look
-from pipesched.pipeline.mode import Decision, Generation, decide
+from pipesched.pipeline.mode import Decision, Generation, decide, due
 from pipesched.pipeline.model import Failure, Scan
 from pipesched.pipeline.plan import (
     DocumentPlan,
@@ -23,10 +21,11 @@ from pipesched.pipeline.plan import (
 )
 from pipesched.pipeline.session import Session, Stopped, mark_of
 from pipesched.pipeline.stores import Probe
-from pipesched.pipeline.vectors import Vectors
 from pipesched.report import LengthStatistics, Outcome
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only a run with changes needs is imported where it begins
+    from pipesched.pipeline.batches import Batch
+    from pipesched.pipeline.vectors import Vectors
     from pipesched.pipeline.writer import Writer
 
 
@@ -144,7 +143,9 @@ class Run:
             generation = create_collection(self.session, generation)
         self.tell(plan, recorded)
         self.restamp(plan, generation, scan)
-        self.work(plan, generation, self.vectors(generation, generation, target), target, scan, recorded)
+        if not plan.nothing_to_do:
+            vectors = self.vectors(generation, generation, target)
+            self.work(plan, generation, vectors, target, scan, recorded)
         current = replace(
             generation,
             settings=target,
@@ -160,6 +161,8 @@ class Run:
         return current
 
     def vectors(self, generation: Generation, live: Generation | None, target: IndexSettings) -> Vectors:
+        from pipesched.pipeline.vectors import Vectors
+
         session = self.session
         return Vectors(
             spec=target.spec,
@@ -206,11 +209,10 @@ class Run:
         count: bool = True,
     ) -> None:
         """Every batch of the plan, additions before removals."""
-        session = self.session
-        if plan.nothing_to_do:
-            return
+        from pipesched.pipeline.batches import Reader, read_batches, removal_batches
         from pipesched.pipeline.writer import Writer
 
+        session = self.session
         session.progress.total(len(plan.readings))
         if plan.forgotten:
             rows = self.manifest.rows_of(generation.number, plan.forgotten)
@@ -238,6 +240,8 @@ class Run:
         self, batch: Batch, generation: Generation, vectors: Vectors, writer: Writer, *, count: bool
     ) -> None:
         """One batch: embedded here, written by `writer`, then counted (a new generation is counted when it is whole)."""
+        from pipesched.pipeline.apply import apply, embed, record, touches_store
+
         session = self.session
         session.check_stop()
         work = embed(batch, vectors, self.tally)
@@ -274,9 +278,9 @@ class Run:
     # the end
 
     def _retire(self) -> None:
-        from pipesched.pipeline.generations import drop_retired, due
-
         if due(self.manifest.generations("retired"), self.session.started):
+            from pipesched.pipeline.generations import drop_retired
+
             drop_retired(self.session)
 
     def _leave(self) -> None:

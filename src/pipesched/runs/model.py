@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from pipesched.schedule.model import RunTrigger
+if TYPE_CHECKING:
+    from pipesched.schedule.model import RunTrigger
 
 RunState = Literal[
     "queued",

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pipesched.errors import ServiceUnavailable
@@ -16,6 +15,8 @@ from pipesched.pipeline.embedders.vectors import unencodable, unit, weighted_mea
 from pipesched.pipeline.model import EmbeddingFailure, ModelSpec
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Encoding
@@ -152,6 +153,8 @@ class OnnxEmbedder:
         if self._threads == 1 or len(batches) < 2:
             return map(function, batches)
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embed")
         return self._pool.map(function, batches)
 
