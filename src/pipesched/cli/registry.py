@@ -37,6 +37,7 @@ COMMANDS: Final = {
         Entry("resume", "edit:resume", "Let paused jobs fire again.", JOBS),
         Entry("presets", "listing:presets", "List the presets, or show one.", JOBS),
         Entry("next", "times:next_fires", "Show when jobs will run.", JOBS),
+        Entry("simulate", "simulate:simulate", "Show the coming days, and what will be in the way.", JOBS),
         Entry("explain", "times:explain", "Say a cron expression in words.", JOBS),
         Entry("export", "transfer:export", "Write the jobs for pipesched, cron, systemd, Kubernetes.", JOBS),
         Entry("import", "importing:import_jobs", "Add the jobs of a file, or of another scheduler.", JOBS),
