@@ -230,7 +230,14 @@ class Connections:
 
     def _agree(self, connection: _Connection) -> None:
         assert isinstance(connection.socket, ssl.SSLSocket)
-        connection.socket.do_handshake()
+        try:
+            connection.socket.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            log.debug("%s: %s", connection.peer, error)
+            self._linger(connection)  # so that the client gets the alert that says why
+            return
         connection.state = _State.READING
         self._read(connection)  # what came along with the handshake may be here already
 
@@ -287,6 +294,9 @@ class Connections:
         if isinstance(connection.socket, ssl.SSLSocket):
             with contextlib.suppress(OSError):  # it has said goodbye, and would now wait for the client's
                 connection.socket.unwrap()
+        self._linger(connection)
+
+    def _linger(self, connection: _Connection) -> None:
         connection.socket.shutdown(socket.SHUT_WR)
         connection.state = _State.LINGERING
         connection.deadline = time.monotonic() + LINGER_SECONDS

@@ -199,6 +199,7 @@ def test_metrics_have_the_names_of_the_contract(world: World, address: tuple[str
         'pipesched_job_last_run_duration_seconds{job_id="hourly"}': 2.0,
         'pipesched_job_running{job_id="hourly"}': 1.0,
         'pipesched_job_last_start_delay_seconds{job_id="hourly"}': 0.0,
+        'pipesched_job_unmet_occurrences{job_id="hourly"}': 0.0,
         'pipesched_job_failures_in_row{job_id="hourly"}': 0.0,
         'pipesched_job_paused{job_id="hourly"}': 0.0,
         'pipesched_job_health_status{job_id="hourly"}': 0.0,
@@ -206,6 +207,8 @@ def test_metrics_have_the_names_of_the_contract(world: World, address: tuple[str
         'pipesched_job_runs_total{job_id="hourly",status="succeeded"}': 1.0,
         'pipesched_job_runs_total{job_id="hourly",status="partial"}': 0.0,
         'pipesched_job_runs_total{job_id="hourly",status="failed"}': 0.0,
+        'pipesched_job_runs_total{job_id="hourly",status="timeout"}': 0.0,
+        'pipesched_job_runs_total{job_id="hourly",status="lost"}': 0.0,
         'pipesched_job_runs_total{job_id="hourly",status="skipped"}': 3.0,
     }  # fmt: skip
     assert float(samples['pipesched_documents_total{outcome="unchanged"}']) == 13

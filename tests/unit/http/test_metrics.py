@@ -73,6 +73,7 @@ def test_the_scheduler_the_checks_the_embedder_and_the_disks_are_told(world: Wor
     }  # fmt: skip
     assert samples['pipesched_job_health_status{job_id="nightly"}'] == 1
     assert samples['pipesched_job_failures_in_row{job_id="nightly"}'] == 1
+    assert samples['pipesched_job_unmet_occurrences{job_id="nightly"}'] == 1
     assert samples['pipesched_job_paused{job_id="off"}'] == 1
     assert samples['pipesched_job_last_start_delay_seconds{job_id="nightly"}'] == 0
     free = [value for name, value in samples.items() if name.startswith("pipesched_disk_free_bytes")]

@@ -127,7 +127,7 @@ def test_older_versions_are_not(server: StatusServer, pair: Pair) -> None:
     context = pair.client()
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(ssl.SSLError, match="alert protocol version"):
         pair.connect(address_of(server), context)
     assert ask(pair.connect(address_of(server))).startswith(b"HTTP/1.1 200 OK\r\n")
 
