@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, NoReturn
@@ -15,7 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from pipesched import __version__
-from pipesched.cli import plugins
+from pipesched.cli import logs, plugins
 from pipesched.cli.app import App
 from pipesched.cli.commands import LazyGroup
 from pipesched.cli.output import Output
@@ -81,9 +82,8 @@ def root(
             out.document({"version": __version__})
         raise typer.Exit
     out.color = not (no_color or os.environ.get("NO_COLOR"))
-    from pipesched.cli.logs import configure
-
-    configure(level_name(log_level), log_format_name(log_format))
+    level = level_name(log_level)
+    out.logged = logs.configure(level, log_format_name(log_format))
     if ctx.invoked_subcommand is None:
         if out.json:
             raise UsageError("no command was given", hint="see pipesched --help")
@@ -92,7 +92,7 @@ def root(
     ctx.obj = App(
         paths=Paths.resolve(file=file, state_dir=state_dir, output_dir=output_dir, cwd=current_folder()),
         color=out.color,
-        log_level=log_level,
+        log_level=level or None,
         log_format=log_format,
         out=out,
     )
@@ -113,6 +113,12 @@ def level_name(flag: str | None) -> str:
     if flag is not None:
         raise InvalidValue(f"--log-level: there is no level {flag!r}", hint=f"one of {', '.join(LOG_LEVELS)}")
     return ""
+
+
+def log_style(arguments: Sequence[str]) -> str:
+    """What --log-format will say, as far as that can be seen before the command line is parsed."""
+    pairs = pairwise(arguments)
+    return "json" if "--log-format=json" in arguments or ("--log-format", "json") in pairs else "text"
 
 
 def log_format_name(flag: str) -> str:
@@ -192,6 +198,9 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # LANG=C must not turn a title into a traceback
     plugins.look_for_none()
     out = Output(json="--json" in sys.argv)
+    out.logged = logs.configure(
+        "", log_style(sys.argv)
+    )  # what is wrong before the options are read is a line too
     sys.excepthook = _bug(out)
     try:
         code = execute(sys.argv[1:], out)
@@ -232,7 +241,12 @@ def _bug(out: Output) -> Callable[[type[BaseException], BaseException, Traceback
     """What is no error of ours is a bug: loud, with its traceback, and a JSON document for who asked for one."""
 
     def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sys.__excepthook__(kind, error, trace)
+        if out.logged:
+            import logging
+
+            logging.getLogger("pipesched").critical("a bug", exc_info=(kind, error, trace))
+        else:
+            sys.__excepthook__(kind, error, trace)
         if issubclass(kind, KeyboardInterrupt):
             return
         hint = "this is a bug in pipesched; please report it with the traceback on stderr"

@@ -54,12 +54,13 @@ class Checked(Protocol):
 class Output:
     """Where a command's words go. `json`: --json was given, so that only `document` prints on stdout.
 
-    `documents`: how many were printed.
+    `documents`: how many were printed. `logged`: remarks are log lines too, since a program reads stderr (see cli.logs).
     """
 
     json: bool = False
     color: bool = True
     documents: int = 0
+    logged: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -84,6 +85,11 @@ class Output:
 
     def note(self, text: str) -> None:
         """A remark on stderr, in every mode."""
+        if self.logged:
+            from pipesched.cli.logs import tell
+
+            tell(text)
+            return
         sys.stderr.write(printable(text) + "\n")
 
     def table(

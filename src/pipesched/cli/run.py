@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,15 +47,18 @@ def run(
 
     Example: pipesched run --data-dir content/posts --blog-base-url https://blog.example
     """
+    from pipesched.cli import logs
     from pipesched.cli.execution import Request, execute, parse_scheduled_for
     from pipesched.cli.resolution import handed_over, job_and_options
 
+    if run_id:
+        logs.about(job_id=job_id, run_id=_checked_run_id(run_id))
     job = None
     options = handed_over(app, job_id, run_id, pipeline)
     if options is None:
         job, options = job_and_options(app, job_id, pipeline)
     request = Request(
-        run_id=_checked_run_id(run_id) if run_id else _new_run_id(app, job_id),
+        run_id=run_id or _new_run_id(app, job_id),
         job_id=job_id,
         scheduled_for=parse_scheduled_for(scheduled_for),
         claimed=run_id is not None,
@@ -89,13 +93,13 @@ def rebuild(
 def _run(
     app: App, request: Request, options: PipelineOptions, wait: str | None, execute: Any, job: Job | None
 ) -> None:
+    from pipesched.cli import logs
     from pipesched.cli.execution import kept_by_scheduler
     from pipesched.cli.progress import progress_for
 
+    logs.about(job_id=request.job_id, run_id=request.run_id)
     if options.ci_mode:
-        from pipesched.cli.logs import at_least_info
-
-        at_least_info(app.log_level)
+        logs.at_least_info(app.log_level)
     wait_seconds = 0.0
     if wait is not None:
         from pipesched.schedule.timetext import parse_duration
@@ -106,19 +110,41 @@ def _run(
         done = execute(
             app, request, options, wait_seconds=wait_seconds, progress=progress
         )  # the daemon tells
+        _print(app, request, done)
     else:
         from pipesched.cli.telling import Telling
 
         with Telling(app, job, request, options) as telling:
             done = execute(app, request, options, wait_seconds=wait_seconds, progress=progress)
             telling.ended(done)
+            _print(app, request, done)  # whoever waits for it need not wait for whom it is told to
+    if done.exit_code:
+        raise typer.Exit(done.exit_code)
+
+
+def _print(app: App, request: Request, done: Executed) -> None:
     if app.json:
         error = {"error": done.error.as_dict()} if done.error else {}
         app.out.document({"schema_version": SCHEMA_VERSION, **done.report.as_json(), **error})
+    elif app.log_format == "json" and request.claimed:
+        log_run(app, done)  # the scheduler keeps it as the run's log, of which each line is JSON
     else:
         print_run(app, done)
-    if done.exit_code:
-        raise typer.Exit(done.exit_code)
+    sys.stdout.flush()
+
+
+def log_run(app: App, done: Executed) -> None:
+    """The run in log lines: how it ended, each error, what to do; the rest is in its report."""
+    report, out = done.report, app.out
+    outcome = report.outcome
+    out.note(f"{outcome.status} in {report.duration_seconds:.1f} s: {outcome.message}")
+    out.note(f"mode {outcome.mode}: {outcome.mode_reason}")
+    for error in outcome.errors:
+        out.note(f"error: {error.source}: {error.message}" if error.source else f"error: {error.message}")
+    if done.error is not None and done.error.hint:
+        out.note(f"hint: {done.error.hint}")
+    if done.report_file:
+        out.note(f"report {done.report_file}")
 
 
 def print_run(app: App, done: Executed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pipesched.runs.model import Run
 
 _HINT: Final = re.compile(r"^hint: (.+)$", re.MULTILINE)
+_JSON_HINT: Final = re.compile(r'^\{.*"message": ("hint: (?:[^"\\]|\\.)+")', re.MULTILINE)
+"""As --log-format json has it."""
 _TAIL_BYTES: Final = 8192
 
 
@@ -133,7 +136,9 @@ def last_hint(run: Run | None, paths: Paths) -> str:
             tail = file.read(_TAIL_BYTES).decode("utf-8", "replace")
     except (OSError, PipeschedError):
         return ""
-    found = _HINT.findall(tail)
+    found = _HINT.findall(tail) or [
+        str(json.loads(said)).removeprefix("hint: ") for said in _JSON_HINT.findall(tail)
+    ]
     return found[-1].strip() if found else ""
 
 

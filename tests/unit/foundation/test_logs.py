@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from pipesched.cli.logs import at_least_info, configure
+from pipesched.cli.logs import about, at_least_info, configure, tell
 
 log = logging.getLogger("pipesched.test")
 
@@ -76,3 +76,36 @@ def test_configuring_twice_prints_once(capsys: pytest.CaptureFixture[str]) -> No
     configure("", "text")
     log.warning("once")
     assert capsys.readouterr().err.count("once") == 1
+
+
+def test_the_ids_of_the_run_that_a_process_is_about_are_in_every_line_but_where_it_says_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("", "json")
+    about(job_id="nightly", run_id="r1")
+    log.warning("mine")
+    log.warning("another's", extra={"job_id": "other", "run_id": "r2"})
+    configure("", "json")
+    log.warning("nobody's")
+    mine, other, nobody = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (mine["job_id"], mine["run_id"]) == ("nightly", "r1")
+    assert (other["job_id"], other["run_id"]) == ("other", "r2")
+    assert "run_id" not in nobody
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "message"),
+    [
+        ("error: it failed: badly", "error", "it failed: badly"),
+        ("warning: old", "warning", "old"),
+        ("hint: do this", "info", "hint: do this"),
+        ("run x: succeeded", "info", "run x: succeeded"),
+    ],
+)
+def test_a_remark_is_a_line_whatever_the_level(
+    capsys: pytest.CaptureFixture[str], text: str, level: str, message: str
+) -> None:
+    configure("CRITICAL", "json")
+    tell(text)
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["level"], entry["message"]) == (level, message)
