@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline import faults
 from pipesched.pipeline.batches import Batch, Item
+from pipesched.pipeline.explaining import explain_items
 from pipesched.pipeline.manifest import Manifest
 from pipesched.pipeline.model import EmbeddingFailure, Failure, Metadata, Record, VectorStore
 from pipesched.pipeline.rows import Row
@@ -16,6 +18,8 @@ from pipesched.pipeline.vectors import Vectors
 
 if TYPE_CHECKING:
     from pipesched.pipeline.model import Vector
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,13 @@ class Embedded:
 
 def embed(batch: Batch, vectors: Vectors, tally: Tally) -> Embedded:
     """Get the vectors of what must be written; a document with a text that cannot be embedded fails as a whole."""
+    explain_items(batch.items)
     texts = {row.text_hash: row.text for item in batch.items for row in item.plan.write}
     before = vectors.embedded
     found = vectors.of(texts) if texts else {}
     newly = vectors.embedded - before
+    if texts:
+        log.debug("of %d texts %d were embedded, %d were in the cache", len(texts), newly, len(texts) - newly)
     good: list[Item] = []
     for item in batch.items:
         failure = next(

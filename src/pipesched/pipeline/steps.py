@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline import documents, faults
+from pipesched.pipeline.explaining import explain_plan
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.looking import Check, look
 from pipesched.pipeline.mode import Decision, Generation, decide, due
@@ -175,6 +176,7 @@ class Run:
 
     def tell(self, plan: DocumentPlan, recorded: dict[str, RecordedFile]) -> None:
         """Count what the plan has decided already."""
+        explain_plan(plan, recorded)
         self.tally.unchanged += plan.unchanged
         for source, reason in plan.skipped:
             if source not in recorded or recorded[source].state != "indexed":
