@@ -11,8 +11,9 @@ from typing import Final
 from pipesched.notify.decision import News, Told, decide
 from pipesched.notify.delivery import Complaints, Courier, hostname
 from pipesched.notify.message import MOST_ALONE, Message, Surroundings, compose, digest
-from pipesched.notify.standing import Looker, Source, last_hint, schedule_words
+from pipesched.notify.standing import Looker, Source, schedule_words
 from pipesched.notify.told import ToldFiles
+from pipesched.runs.hints import last_hint
 from pipesched.settings import Paths
 from pipesched.views.snapshot import JobView
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipesched.errors import PipeschedError
 from pipesched.notify.decision import Standing
 from pipesched.runs.ledger import Ledger
-from pipesched.runs.logs import log_path
 from pipesched.runs.model import FAILED
 from pipesched.settings import Paths
 from pipesched.views.health import CATCH_UP, OVERDUE_AFTER, HealthFacts, check_lateness
@@ -24,11 +20,6 @@ if TYPE_CHECKING:
     from pipesched.jobs.model import JobFile
     from pipesched.options import PipelineConfig
     from pipesched.runs.model import Run
-
-_HINT: Final = re.compile(r"^hint: (.+)$", re.MULTILINE)
-_JSON_HINT: Final = re.compile(r'^\{.*"message": ("hint: (?:[^"\\]|\\.)+")', re.MULTILINE)
-"""As --log-format json has it."""
-_TAIL_BYTES: Final = 8192
 
 
 class Source(Protocol):
@@ -123,23 +114,6 @@ def _may_catch_up(view: JobView, facts: HealthFacts) -> bool:
         return True
     started = facts.scheduler.started_at
     return facts.scheduler.running and started is not None and facts.now - started < CATCH_UP
-
-
-def last_hint(run: Run | None, paths: Paths) -> str:
-    """What the run itself said is to be done: the last `hint:` line of its log; "" without one."""
-    if run is None:
-        return ""
-    try:
-        with log_path(paths.logs_dir, run.run_id).open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            tail = file.read(_TAIL_BYTES).decode("utf-8", "replace")
-    except (OSError, PipeschedError):
-        return ""
-    found = _HINT.findall(tail) or [
-        str(json.loads(said)).removeprefix("hint: ") for said in _JSON_HINT.findall(tail)
-    ]
-    return found[-1].strip() if found else ""
 
 
 def schedule_words(view: JobView) -> str:
