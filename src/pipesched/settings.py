@@ -26,6 +26,9 @@ ENV_ATTEMPT: Final = "PIPESCHED_ATTEMPT"
 ENV_RUN_OPTIONS: Final = "PIPESCHED_RUN_OPTIONS"
 """What the scheduler knows of its run's options: the job file may be damaged by the time that the run reads it."""
 
+ENV_COMPLETE: Final = "_PIPESCHED_COMPLETE"
+"""Set by a shell that asks for completions; its value says how."""
+
 JOB_FILE: Final = "schedules.json"
 STATE_DIR: Final = ".pipesched"
 OUTPUT_DIR: Final = "output"

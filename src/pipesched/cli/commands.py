@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperGroup
+from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
@@ -78,11 +78,30 @@ def build(entry: Entry) -> Command:
     for parameter in command.params:
         if isinstance(parameter, TyperArgument):
             parameter.__class__ = Argument
+        elif isinstance(parameter, TyperOption):
+            parameter.__class__ = Option
     return command
 
 
+class Option(TyperOption):
+    """An option whose values a shell can complete."""
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
+        from pipesched.cli.completion import values
+
+        return values(ctx, self, incomplete)
+
+
 class Argument(TyperArgument):
-    """An argument that help shows as its metavar is written: JOB_ID, [JOB_ID]; Typer writes {JOB_ID} <str>, [[JOB_ID]]."""
+    """An argument that help shows as its metavar is written: JOB_ID, [JOB_ID]; Typer writes {JOB_ID} <str>, [[JOB_ID]].
+
+    A shell can complete its values.
+    """
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
+        from pipesched.cli.completion import values
+
+        return values(ctx, self, incomplete)
 
     def get_usage_pieces(self, ctx: Context) -> list[str]:  # noqa: ARG002  Typer's signature
         return [self.display_name_raw]
@@ -109,6 +128,17 @@ class LazyGroup(TyperGroup):
         for panel, rows in panels.items():
             with formatter.section(panel):
                 formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
+        """Commands from the registry, importing none of them, and the global options."""
+        from typer._click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(entry.name, help=entry.help)
+            for entry in COMMANDS.values()
+            if entry.name.startswith(incomplete)
+        ]
+        return [*commands, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):

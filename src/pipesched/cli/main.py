@@ -29,7 +29,7 @@ from pipesched.errors import (
     UsageError,
     exit_status,
 )
-from pipesched.settings import Paths
+from pipesched.settings import ENV_COMPLETE, Paths
 
 HELP = "Keep a vector index exactly in step with a folder of Markdown, on a schedule."
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -197,6 +197,10 @@ def main() -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # LANG=C must not turn a title into a traceback
     plugins.look_for_none()
+    if asked := os.environ.get(ENV_COMPLETE):
+        from pipesched.cli.completion import answer
+
+        _leave(answer(typer.main.get_command(application), asked))
     out = Output(json="--json" in sys.argv)
     out.logged = logs.configure(
         "", log_style(sys.argv)

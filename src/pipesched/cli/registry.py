@@ -55,6 +55,7 @@ COMMANDS: Final = {
             "notify-test", "notifications:notify_test", "Send a test message to a job's targets.", SCHEDULER
         ),
         Entry("prune", "prune:prune", "Delete what is older than anybody needs.", SCHEDULER),
+        Entry("completion", "completion:completion", "Print what makes a shell complete words.", SCHEDULER),
         Entry("search", "search:search", "Find the nearest chunks to a question.", INDEX),
         Entry("verify", "verify:verify", "Compare sources, manifest and collection.", INDEX),
         Entry("rebuild", "run:rebuild", "Build the index anew beside the live one, and swap it in.", INDEX),
