@@ -19,7 +19,6 @@ from pipesched.views.vitals import job_facts, only_dry
 if TYPE_CHECKING:
     from pipesched.jobs.model import JobFile
     from pipesched.options import PipelineConfig
-    from pipesched.runs.model import Run
 
 
 class Source(Protocol):
