@@ -1,7 +1,9 @@
 """history, logs, reports and report: keys, filters, exit codes, and what people read."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from pipesched.runs.logs import LogFile, log_path
 from pipesched.runs.model import STATES
 from pipesched.runs.reports import write_report
 from pipesched.schedule.model import Skip
-from support.command import Result, pipesched, start
+from support.command import PIPESCHED, Result, clean_environment, pipesched, start
 
 KEYS = {
     "run_id", "job_id", "scheduled_for", "started_at", "finished_at", "status", "exit_code", "attempt", "reason",
@@ -234,6 +236,59 @@ def test_history_for_people_is_aligned_and_says_why(lived: Place) -> None:
     assert "1m15s" in lines[4]
     starts = {line.index("nightly") for line in lines if "nightly" in line}
     assert len(starts) == 1
+
+
+def test_a_plot_in_a_pipe_is_plain_text_as_wide_as_columns_says(
+    lived: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    one, several = lived("history", "nightly", "--plot"), lived("history", "--plot")
+    for done in (one, several):
+        assert (done.code, done.err) == (0, "")
+        assert "\x1b" not in done.out
+        assert max(len(line) for line in done.out.splitlines()) <= 60
+    assert [line[17] for line in one.out.splitlines()[:4]] == ["R", "M", "F", "+"]
+    assert [line.split()[0] for line in several.out.splitlines()[:2]] == ["nightly", "other"]
+    assert "times in UTC" in one.out
+
+
+def test_a_plot_is_not_json_and_of_nothing_says_so(lived: Place) -> None:
+    refused = lived("history", "--plot", "--json")
+    assert (refused.code, refused.json["error"]["code"]) == (2, "usage")
+    assert lived("history", "--plot", "--status", "timeout").err == "no such run\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "colour", "blocks"),
+    [
+        ({}, True, True),
+        ({"NO_COLOR": "1"}, False, True),
+        ({"LANG": "C"}, True, False),
+        ({"LC_ALL": "C"}, True, False),
+    ],
+)
+def test_a_plot_on_a_terminal_is_coloured_unless_it_must_not_be_and_ascii_in_the_c_locale(
+    lived: Place, environment: dict[str, str], colour: bool, blocks: bool
+) -> None:
+    settings = clean_environment(
+        {"TERM": "xterm-256color", "COLUMNS": "70", "LANG": "C.UTF-8", **environment}
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(lived.folder)
+        os.execve(PIPESCHED, [PIPESCHED, "history", "nightly", "--plot"], settings)
+    seen = b""
+    with contextlib.suppress(OSError):  # its end
+        while piece := os.read(terminal, 65536):
+            seen += piece
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    text = seen.decode()
+    assert ("\x1b[" in text) == colour
+    assert ("█" in text) == blocks
+    assert text.isascii() != blocks
+    assert "times in" in text
 
 
 def test_a_run_whose_process_is_gone_is_seen_as_lost(place: Place) -> None:

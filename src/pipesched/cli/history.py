@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pipesched.cli.app import App
-from pipesched.errors import InvalidValue, NotFound, PipeschedError
+from pipesched.errors import InvalidValue, NotFound, PipeschedError, UsageError
 from pipesched.settings import HISTORY_LIMIT
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pipesched.runs.model import Run, RunState
 
 FOLLOW_SECONDS: Final = 0.2
+PLOT_LIMIT: Final = 1000
+"""Runs in a plot of all jobs."""
 WIDE: Final = 140
 """Columns of a terminal from which on a table has room for run ids."""
 COLUMNS: Final = ("when", "job", "status", "took", "by", "reason", "run")
@@ -32,8 +34,15 @@ def history(
     app: App,
     job_id: Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="Only this job's.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")
-    ] = HISTORY_LIMIT,
+        int | None,
+        typer.Option(
+            "--limit",
+            min=1,
+            metavar="N",
+            help=f"At most so many [{HISTORY_LIMIT}; {PLOT_LIMIT} in a plot of all jobs].",
+            show_default=False,
+        ),
+    ] = None,
     status: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,6 +53,12 @@ def history(
         str | None,
         typer.Option("--since", metavar="TIME|DURATION", help="Only from then on: 2026-11-24, 12h."),
     ] = None,
+    plot: Annotated[
+        bool,
+        typer.Option(
+            "--plot", help="Draw how long they took and how they ended: a job's runs, or a row a job."
+        ),
+    ] = False,
 ) -> None:
     """Show past and present runs, newest first, with the occurrences that did not run and why.
 
@@ -51,7 +66,10 @@ def history(
     """
     from pipesched.runs.ledger import Ledger
 
+    if plot and app.json:
+        raise UsageError("--plot is for people, --json for programs", hint="give one of them")
     states = statuses(status or [])
+    limit = limit or (PLOT_LIMIT if plot and job_id is None else HISTORY_LIMIT)
     after = _since(app, since, job_id) if since is not None else None
     with Ledger.open(app.paths.ledger, create=False) as ledger:
         found = ledger.history(job_id, states, after, limit)
@@ -65,6 +83,11 @@ def history(
         app.out.document({"runs": [run.as_json() for run in found], **statistics})
         return
     zone = _zone(app, job_id)
+    if plot and found:
+        from pipesched.cli.plot import draw
+
+        draw(app, found, zone, one_job=len({run.job_id for run in found}) == 1)
+        return
     narrow = app.out.terminal and shutil.get_terminal_size().columns < WIDE
     columns, cells = (NARROW_COLUMNS, _narrow_cells) if narrow else (COLUMNS, _cells)
     app.out.table(
