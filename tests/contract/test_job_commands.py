@@ -389,7 +389,16 @@ def test_a_new_schedule_counts_from_the_edit(run: Run, tmp_path: Path) -> None:
     assert datetime.now(UTC) - since < timedelta(minutes=5)
 
 
-def test_what_an_edit_leaves_behind_is_in_the_history(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (("edit", "x", "--every", "2h"), "not run before its schedule was changed"),
+        (("remove", "x", "--yes"), "the job was removed before its run could start"),
+    ],
+)
+def test_what_a_change_leaves_behind_while_no_scheduler_runs_is_in_the_history(
+    run: Run, tmp_path: Path, command: tuple[str, ...], reason: str
+) -> None:
     run("add-interval", "x", "--every", "1h")
     tables = json.loads(file(tmp_path))
     since = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=4, minutes=30)
@@ -397,10 +406,9 @@ def test_what_an_edit_leaves_behind_is_in_the_history(run: Run, tmp_path: Path) 
     (tmp_path / "schedules.json").write_text(json.dumps(tables))
     with Ledger.open(tmp_path / ".pipesched" / "ledger.sqlite3", create=True):
         pass
-    assert run("edit", "x", "--every", "2h").code == 0
+    assert run(*command).code == 0
     (missed,) = run("history", "x", "--json").json["runs"]
-    assert (missed["status"], missed["count"]) == ("missed", 5)
-    assert "changed" in missed["reason"]
+    assert (missed["status"], missed["count"], missed["reason"]) == ("missed", 5, reason)
 
 
 # ---- pause, resume, remove

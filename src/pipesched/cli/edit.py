@@ -131,7 +131,10 @@ def remove(
         if not typer.confirm(f"Remove {', '.join(wanted)}?", err=True):
             app.out.note("nothing was removed")
             raise typer.Exit(1)
+    now = app.now().replace(microsecond=0)
+    jobs = store.load(schedules=False).jobs
     store.remove(wanted)
+    record_gap(app, [jobs[job_id] for job_id in wanted if job_id in jobs], now, gone=True)
     if app.json:
         app.out.document({"removed": wanted})
     for job_id in wanted:
@@ -175,8 +178,10 @@ def resume(app: App, job_ids: JobIds) -> None:
     _tell(app, changed, "resumed")
 
 
-def record_gap(app: App, before: Sequence[Job], now: datetime, *, resumed: bool) -> None:
-    """The slots up to `now` of jobs that count anew from there, as far as no daemon has recorded them.
+def record_gap(
+    app: App, before: Sequence[Job], now: datetime, *, resumed: bool = False, gone: bool = False
+) -> None:
+    """The slots up to `now` of jobs that count anew from there, or are gone, as far as no daemon has recorded them.
 
     `resumed`: they were paused, and their failures are forgotten.
     """
@@ -186,16 +191,18 @@ def record_gap(app: App, before: Sequence[Job], now: datetime, *, resumed: bool)
     from pipesched.files import KernelLock
     from pipesched.jobs.build import DECIDED, unrecorded_slots
     from pipesched.runs.ledger import Ledger
+    from pipesched.schedule.tick import CHANGED, REMOVED
 
     if not resumed and KernelLock(app.paths.daemon_lock).is_held():
         now -= DECIDED  # it decides about what is due within a second, but for what waits for another job
+    why = REMOVED if gone else CHANGED
     with Ledger.open(app.paths.ledger, create=True) as ledger:
         for job in before:
             try:
                 timed = job.timed()
             except InvalidValue:
                 continue  # a schedule that could not be used had no slots
-            for skip in unrecorded_slots(timed, ledger.progress([timed])[job.id], now):
+            for skip in unrecorded_slots(timed, ledger.progress([timed])[job.id], now, why=why):
                 ledger.record_slots(skip, now)
             if resumed:
                 ledger.reset_failures(job.id, now)

@@ -59,7 +59,7 @@ def next_fires(
         begin = parse_time(after, zone=load_zone(zone), now=now)
     fires = [
         (job, occurrence, occurrence.at.astimezone(load_zone(job.timezone)))
-        for job, occurrence in islice(_merged(app, jobs, begin), count)
+        for job, occurrence in islice(_merged(app, jobs, begin, still_to_come=after is None), count)
     ]
     if job_id is None:
         note_problems(app, job_file)
@@ -73,11 +73,16 @@ def next_fires(
     )
 
 
-def _merged(app: App, jobs: list[Job], after: datetime) -> Iterator[tuple[Job, Occurrence]]:
-    """The occurrences of all jobs, the earliest first; of those at one time, in the order of the job file."""
+def _merged(
+    app: App, jobs: list[Job], after: datetime, *, still_to_come: bool
+) -> Iterator[tuple[Job, Occurrence]]:
+    """The occurrences of all jobs, the earliest first; of those at one time, in the order of the job file.
+
+    `still_to_come`: none that is decided already, because the clock was ahead.
+    """
     from pipesched.runs.ledger import Ledger
     from pipesched.schedule.model import Progress
-    from pipesched.schedule.tick import upcoming
+    from pipesched.schedule.outlook import undecided_after, upcoming
 
     timed = [job.timed() for job in jobs]
     with Ledger.open(app.paths.ledger, create=False) as ledger:
@@ -85,7 +90,8 @@ def _merged(app: App, jobs: list[Job], after: datetime) -> Iterator[tuple[Job, O
     nothing = Progress()
     heap = []
     for place, each in enumerate(timed):
-        fires = upcoming(each, progress.get(each.id, nothing), after)
+        known = progress.get(each.id, nothing)
+        fires = upcoming(each, known, undecided_after(each, known, after) if still_to_come else after)
         first = next(fires, None)
         if first is not None:
             heap.append((first.at, place, first, fires))

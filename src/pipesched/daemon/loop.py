@@ -28,8 +28,8 @@ LOADING_SECONDS: Final = 0.05
 BEAT_SECONDS: Final = 10.0
 ABANDON_SECONDS: Final = 20.0
 """From the last TERM to giving up on processes that wait for a dead disk; the next daemon finds them."""
-BY_HAND_SECONDS: Final = 60.0
-"""How often it is checked whether runs by hand are still alive."""
+BY_HAND_SECONDS: Final = 5.0
+"""How often it is checked whether runs by hand are still alive: one that was killed is in the way of its job's slots until then."""
 PRUNE_LOOK_SECONDS: Final = 5.0
 
 

@@ -15,7 +15,7 @@ from pipesched.daemon.reasons import why, why_not
 from pipesched.errors import PipeschedError
 from pipesched.runs.ids import new_run_id
 from pipesched.schedule.model import Decision, Fire, JobPlan, Progress, Skip, TimedJob
-from pipesched.schedule.tick import plan_job, plan_start
+from pipesched.schedule.tick import CHANGED, REMOVED, plan_job, plan_start
 
 if TYPE_CHECKING:
     from pipesched.jobs.model import Job
@@ -35,8 +35,6 @@ STAGGER_SECONDS: Final = 0.25
 STAGGER_CAP_SECONDS: Final = 60.0
 SPIN_SECONDS: Final = 1.0
 """A job that is due again at once, whatever was decided, is looked at again no sooner."""
-
-REMOVED: Final = "the job was removed before its run could start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,11 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class _LeftBehind:
-    """A job as it was: its slots up to `until` are nobody else's to record. `reason`: of those missed, "" for the usual one."""
+    """A job as it was: its slots up to `until` are nobody else's to record. `why`: they are missed."""
 
     job: TimedJob
     until: datetime
-    reason: str
+    why: str
 
 
 def _never(_: Waiting) -> bool:
@@ -148,7 +146,7 @@ class Planner:
             if new is None:
                 self._left_behind.append(_LeftBehind(replace(old, created_at=None), now, REMOVED))
             elif new.since > old.since:
-                self._left_behind.append(_LeftBehind(replace(old, created_at=None), new.since, ""))
+                self._left_behind.append(_LeftBehind(replace(old, created_at=None), new.since, CHANGED))
 
     def job(self, job_id: str) -> TimedJob | None:
         return self._timed.get(job_id)
@@ -228,7 +226,7 @@ class Planner:
 
         progress = self._ledger.progress([left.job])[left.job.id]
         try:
-            found = unrecorded_slots(left.job, progress, left.until)
+            return tuple(unrecorded_slots(left.job, progress, left.until, why=left.why))
         except Exception:  # as in `_plan`
             log.exception(
                 "job %s: what was left of its old schedule is not known",
@@ -236,10 +234,6 @@ class Planner:
                 extra={"job_id": left.job.id},
             )
             return ()
-        return tuple(
-            replace(skip, reason=left.reason) if left.reason and skip.status == "missed" else skip
-            for skip in found
-        )
 
     def fire_at_start(self, now: datetime) -> tuple[Claim, ...]:
         """The jobs that are due because the daemon starts (`@reboot`). Raises what the ledger raises."""

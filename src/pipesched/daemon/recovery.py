@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipesched.daemon.admission import Waiting
 from pipesched.daemon.launch import Exit, Started
-from pipesched.daemon.planning import REMOVED, Claim
+from pipesched.daemon.planning import Claim
 from pipesched.daemon.processes import find_run
 from pipesched.daemon.scheduler import Scheduler
+from pipesched.daemon.setback import settle_setback
 from pipesched.daemon.verdict import judge
 from pipesched.runs.process import GONE, alive, start_ticks
+from pipesched.schedule.outlook import opens_for, too_late
+from pipesched.schedule.tick import REMOVED
 
 if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger
@@ -29,16 +33,17 @@ def recover(
 ) -> None:
     """Before the first step. The jobs must be known. Raises what the ledger raises.
 
-    A queued row never started, and starts now. A running one whose process still runs is watched, whoever started it;
+    A queued row never started, and starts now, unless that is later than its job's policy allows. A running one whose process still runs is watched, whoever started it;
     one whose process is gone ended as its report says, and is lost without one.
     """
+    settle_setback(ledger, scheduler.planner.job, now)
     lost = {run.run_id for run in ledger.find_lost(alive, now)}
     for run in ledger.active():
         if run.trigger == "manual":
             continue  # the run keeps its row itself; see `forget_dead_manual_runs`
         waiting = _waiting(run, scheduler, now)
         if run.status == "queued":
-            _queue(waiting, run, scheduler)
+            _queue(waiting, run, scheduler, now)
         elif run.run_id not in lost:
             assert run.pid is not None
             _adopt(waiting, run, Started(run.pid, run.pid_started), scheduler, now)
@@ -77,11 +82,17 @@ def _waiting(run: Run, scheduler: Scheduler, now: datetime) -> Waiting:
     )
 
 
-def _queue(waiting: Waiting, run: Run, scheduler: Scheduler) -> None:
+def _queue(waiting: Waiting, run: Run, scheduler: Scheduler, now: datetime) -> None:
     job = scheduler.planner.job(waiting.job_id)
     if job is None or job.paused_at is not None:
         scheduler.give_up(waiting, "paused" if job else REMOVED)
         return
+    at = opens_for(job, waiting.not_before, now)
+    reason = too_late(job, waiting.scheduled_for, waiting.not_before, at) if waiting.attempt == 1 else ""
+    if reason:
+        scheduler.give_up(waiting, reason)
+        return
+    waiting = replace(waiting, not_before=max(waiting.not_before, at))
     log.info("job %s: run %s was still waiting, and goes on", waiting.job_id, run.run_id, extra=waiting.ids)
     scheduler.take([Claim(waiting)])
 

@@ -12,11 +12,13 @@ from pipesched.daemon.admission import Occupied, Seats, Waiting, admit
 from pipesched.daemon.cancellation import CANCELLED, Cancellations
 from pipesched.daemon.clock import Clock
 from pipesched.daemon.launch import Exit, Launch, Spawner, Started
-from pipesched.daemon.planning import REMOVED, Claim, Planner
+from pipesched.daemon.planning import Claim, Planner
 from pipesched.daemon.records import CANNOT_START_EXIT, Claimed, Recorder
+from pipesched.daemon.setback import settle_setback
 from pipesched.daemon.verdict import Stop, Verdict, document_counts, judge
 from pipesched.errors import PipeschedError
 from pipesched.runs.model import EXECUTED, FAILED
+from pipesched.schedule.tick import REMOVED
 
 if TYPE_CHECKING:
     from pipesched.jobs.model import Job
@@ -193,6 +195,10 @@ class Scheduler:
         """What was to start in a moment still is."""
         for run in self._waiting.values():
             self._waiting[run.run_id] = replace(run, not_before=run.not_before - by)
+        try:
+            settle_setback(self.recorder.ledger, self.planner.job, self._clock.now())
+        except PipeschedError as error:
+            log.error("what the clock left behind cannot be settled: %s", error.message)  # noqa: TRY400  no traceback needed
 
     # Ending
 

@@ -19,7 +19,7 @@ from pipesched.jobs.triggers import AnyTrigger, TriggerOptions, build_trigger, o
 from pipesched.options import PIPELINE_OPTIONS, PipelineConfig
 from pipesched.schedule.model import Progress, Schedule, Skip, TimedJob
 from pipesched.schedule.parse import cron
-from pipesched.schedule.tick import plan_job, upcoming
+from pipesched.schedule.tick import CHANGED, PAUSED, plan_job, upcoming
 from pipesched.schedule.timetext import format_duration
 from pipesched.schedule.zones import load_zone
 from pipesched.settings import JOB_ID_PATTERN
@@ -250,15 +250,17 @@ DECIDED: Final = timedelta(seconds=5)
 """What has been due for longer, a daemon that runs has decided about, but for what waits for another job."""
 
 
-def unrecorded_slots(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:
-    """What of a job's slots up to `now` no daemon has recorded, when it counts anew from there.
+def unrecorded_slots(job: TimedJob, progress: Progress, now: datetime, *, why: str = CHANGED) -> list[Skip]:
+    """What of a job's slots up to `now` no daemon has recorded, when it counts anew from there, or is gone.
 
-    Missed, or, of a paused job since its pause, skipped.
+    Missed because of `why`, or, of a paused job since its pause, skipped.
     """
     if job.paused_at is not None or progress.auto_paused_at is not None:
         return _skips(job, progress, now)
-    missed = _skips(replace(job, paused_at=now), progress, now)
-    return [replace(skip, reason="not run before its schedule was changed") for skip in missed]
+    return [
+        skip if skip.status == "skipped" and skip.reason != PAUSED else replace(skip, reason=why)
+        for skip in _skips(replace(job, paused_at=now), progress, now)
+    ]
 
 
 def _skips(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:

@@ -258,6 +258,14 @@ class Job(_Frozen):
     paused_at: AwareDatetime | None = None
     calendar: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
+    @model_validator(mode="after")
+    def _waits_for_nobody_at_start(self) -> Self:
+        if self.policy.after and self.trigger.key.strip().lower() == "@reboot":
+            raise ValueError(
+                "@reboot is due when the daemon starts, and cannot wait for another job (--after)"
+            )
+        return self
+
     @property
     def kind(self) -> TriggerKind:
         return self.trigger.type

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipesched.errors import InvalidValue
 from pipesched.runs import durations, process, reading, recording
@@ -15,8 +15,10 @@ from pipesched.runs.ids import check_run_id, new_run_id
 from pipesched.runs.model import ACTIVE, ENDS, EXECUTED, FAILED, Counters, JobSummary, Run, RunState, Totals
 from pipesched.runs.rows import micros
 from pipesched.runs.seen import Onlooker
-from pipesched.schedule.model import Progress, RunTrigger, Skip, TimedJob
 from pipesched.settings import HISTORY_LIMIT
+
+if TYPE_CHECKING:
+    from pipesched.schedule.model import PendingRetry, Progress, RunTrigger, Skip, TimedJob
 
 __all__ = ["Ledger", "new_run_id"]
 
@@ -95,6 +97,8 @@ class Ledger(Connection):
                 "SELECT 1 FROM runs WHERE job_id = ? AND scheduled_for = ? AND attempt = ? AND claimed = 1",
                 (job_id, slot, attempt),
             ).fetchone():
+                if attempt == 1:  # claimed while the clock was ahead (see `forget_future`)
+                    db.execute("UPDATE jobs SET handled = ? WHERE job_id = ?", (slot, job_id))
                 return False
             db.execute(
                 "INSERT INTO runs (run_id, job_id, status, cause, claimed, scheduled_for, attempt, at, queued_at, not_before,"
@@ -184,6 +188,31 @@ class Ledger(Connection):
         """The claimed run's next attempt is due at `not_before`: `progress().retry` until it is claimed or superseded."""
         with self._write() as db:
             recording.plan_retry(db, recording.row(db, run_id), not_before)
+
+    def pending_retries(self) -> dict[str, PendingRetry]:
+        """By job id."""
+        return self._read(reading.pending_retries)
+
+    def hasten_retry(self, job_id: str, not_before: datetime) -> None:
+        """The job's pending retry is due then instead."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE jobs SET retry_not_before = ? WHERE job_id = ? AND retry_slot IS NOT NULL",
+                (micros(not_before), job_id),
+            )
+
+    def forget_future(self, beyond: datetime, now: datetime) -> list[str]:
+        """The jobs whose slots were decided up to a time `beyond` this: from `now` on they are decided anew.
+
+        What was claimed meanwhile stays claimed, and is not started again when its time comes.
+        """
+        with self._write() as db:
+            rows = db.execute("SELECT job_id FROM jobs WHERE handled > ?", (micros(beyond),)).fetchall()
+            db.execute(
+                "UPDATE jobs SET handled = ?, slot_row = NULL WHERE handled > ?",
+                (micros(now), micros(beyond)),
+            )
+        return [row[0] for row in rows]
 
     # What does not run
 

@@ -8,11 +8,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipesched.runs.model import EXECUTED, FAILED, STATES, Counters, JobSummary, Run, RunState, Totals
 from pipesched.runs.rows import ENDED, RUN_COLUMNS, micros, moment, run_of
-from pipesched.schedule.model import PendingRetry, Progress, TimedJob, TriggerOn
+
+if TYPE_CHECKING:
+    from pipesched.schedule.model import PendingRetry, Progress, TimedJob, TriggerOn
 
 MANY = 500
 """Asked for more jobs than this, the whole table is read: SQLite takes few parameters."""
@@ -196,10 +198,14 @@ _SUMMARY_COLUMNS: Final = (
 def _progress(
     job: TimedJob, rows: Mapping[str, _Row], running: Sequence[Run], *, successor: bool
 ) -> Progress:
+    from pipesched.schedule.model import PendingRetry, Progress
+
     row = rows.get(job.id)
     ran = row.ran_event if row else 0
     how = job.policy.trigger_on
     waits_for = tuple(name for name in job.policy.after if name not in rows or rows[name].ended(how) <= ran)
+    # A dry run by hand writes nothing, and is in nobody's way.
+    running = [each for each in running if not (each.dry_run and each.trigger == "manual")]
     active_ids = tuple(each.run_id for each in running)
     queued = any(each.status == "queued" for each in running)
     if row is None or successor:
@@ -218,6 +224,16 @@ def _progress(
         auto_paused_at=moment(row.auto_paused_at),
         waits_for=waits_for,
     )
+
+
+def pending_retries(db: sqlite3.Connection) -> dict[str, PendingRetry]:
+    from pipesched.schedule.model import PendingRetry
+
+    sql = "SELECT job_id, retry_slot, retry_attempt, retry_not_before FROM jobs WHERE retry_slot IS NOT NULL"
+    return {
+        job_id: PendingRetry(moment(slot), attempt, moment(not_before))
+        for job_id, slot, attempt, not_before in _tuples(db, sql)
+    }
 
 
 def counters(db: sqlite3.Connection) -> Counters:

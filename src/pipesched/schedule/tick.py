@@ -23,10 +23,12 @@ from pipesched.schedule.model import (
 )
 from pipesched.schedule.open_slots import OpenSchedule
 from pipesched.schedule.outlook import (
+    PUNCTUAL,
     TICK,
     begun,
     ended,
     grace_of,
+    lateness,
     not_before_start,
     open_schedule,
     runs_left,
@@ -34,16 +36,24 @@ from pipesched.schedule.outlook import (
 )
 from pipesched.schedule.timetext import format_duration
 
-__all__ = ["grace_of", "plan_job", "plan_start", "retry_after", "upcoming"]
+__all__ = [
+    "CHANGED",
+    "PAUSED",
+    "PUNCTUAL",
+    "REMOVED",
+    "grace_of",
+    "plan_job",
+    "plan_start",
+    "retry_after",
+    "upcoming",
+]
 
 CATCH_UP_LIMIT: Final = 100
-PUNCTUAL: Final = 60.0
-"""Seconds: a fire this late is on time (the loop was busy), and no matter of catch-up."""
-SHORTEST_LATENESS: Final = 1.0
-"""Seconds that a run may be late even where its grace is less: no loop is at every slot in the very instant."""
 
 PAUSED: Final = "paused"
 SUPERSEDED: Final = "superseded"
+CHANGED: Final = "not run before its schedule was changed"
+REMOVED: Final = "the job was removed before its run could start"
 
 _WAITED_FOR: Final[dict[TriggerOn, str]] = {"success": "", "failure": " to fail", "any": " to end"}
 
@@ -138,6 +148,8 @@ class _Planner:
             reason = PAUSED if self.job.paused_at is not None else self.auto_paused()
         elif ended(self.policy, max(self.now, retry.not_before)):
             reason = "after the job's end"
+        elif retry.attempt > self.policy.retries + 1:
+            reason = "its retries were taken away"
         if reason:
             slot = retry.scheduled_for
             return [Skip(self.job.id, slot, slot, 1, "skipped", reason)], None
@@ -215,10 +227,10 @@ class _Planner:
         """Decisions about the slots in floor < slot <= until, the last of which is `newest`."""
         grace = grace_of(self.job, newest.at)
         waits = self.progress.waits_for
-        lateness, reason = self.lateness(grace)
+        late_by, reason = lateness(self.policy, grace, waits=bool(waits))
         decisions: list[Decision] = []
-        if lateness is not None:
-            too_late = self.now - timedelta(seconds=lateness) - TICK
+        if late_by is not None:
+            too_late = self.now - timedelta(seconds=late_by) - TICK
             decisions += self.skip(
                 floor,
                 min(too_late, until),
@@ -240,7 +252,7 @@ class _Planner:
         opens = self.opens_at() if late else None
         if waits or opens:
             oldest = next(self.schedule.between(floor, until))
-            give_up = None if lateness is None else oldest.at + timedelta(seconds=lateness, milliseconds=1)
+            give_up = None if late_by is None else oldest.at + timedelta(seconds=late_by, milliseconds=1)
             return _Due(decisions, oldest.at - TICK, _earliest(give_up, opens))
         if catches_all_up:
             # What is caught up runs one after the other, and so behind any other run too; what is on time may not.
@@ -250,14 +262,6 @@ class _Planner:
                 decisions += self.skip(on_time, until, "skipped", blocked)
             return _Due(decisions, until)
         return _Due([*decisions, *self.newest(floor, newest)], until)
-
-    def lateness(self, grace: float) -> tuple[float | None, str]:
-        """How many seconds late a run may start, None: any number, and what is said of those that are later."""
-        if self.policy.catch_up == "none" and not self.policy.after:
-            return max(min(grace, PUNCTUAL), SHORTEST_LATENESS), "late, and nothing is caught up"
-        if self.policy.catch_up == "all" and self.policy.grace is None and not self.progress.waits_for:
-            return None, ""
-        return max(grace, SHORTEST_LATENESS), f"late by more than the grace of {format_duration(grace)}"
 
     def blocked(self) -> str:
         """Why no run may be added to those that are active; empty when one may."""

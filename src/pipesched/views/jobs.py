@@ -12,7 +12,7 @@ from pipesched.jobs.masking import masked
 from pipesched.jobs.sharing import Resolver
 from pipesched.runs.model import JobSummary
 from pipesched.schedule.model import Progress, TimedJob
-from pipesched.schedule.tick import grace_of, upcoming
+from pipesched.schedule.outlook import grace_of, undecided_after, upcoming
 from pipesched.schedule.zones import load_zone
 from pipesched.views.snapshot import JobView
 
@@ -34,7 +34,7 @@ class JobDocuments:
     def of(self, job: Job, timed: TimedJob, *, summary: JobSummary | None, progress: Progress | None) -> Json:
         """The document of `job`; without `summary` and `progress` nothing is known of its runs."""
         mine = progress or Progress()
-        occurrence = next(upcoming(timed, mine, self._now), None)
+        occurrence = next(upcoming(timed, mine, undecided_after(timed, mine, self._now)), None)
         return self.of_view(JobView(job, timed, mine, summary or JobSummary(), occurrence))
 
     def of_view(self, view: JobView) -> Json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pipesched.errors import PipeschedError
 from pipesched.runs.model import Counters, JobSummary, Run
 from pipesched.schedule.model import Occurrence, Progress, TimedJob
-from pipesched.schedule.tick import upcoming
+from pipesched.schedule.outlook import undecided_after, upcoming
 from pipesched.settings import Paths
 from pipesched.views.indexes import CollectionView, Place, collection_views, places
 from pipesched.views.scheduler import SchedulerFacts
@@ -47,7 +47,7 @@ class NextFires:
         timed = self.timed(job)
         _, _, seen, occurrence = self._known[job.id]
         if seen != progress or (occurrence is not None and occurrence.at <= now):
-            occurrence = next(upcoming(timed, progress, now), None)
+            occurrence = next(upcoming(timed, progress, undecided_after(timed, progress, now)), None)
             self._known[job.id] = (job, timed, progress, occurrence)
         return occurrence
 

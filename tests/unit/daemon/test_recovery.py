@@ -187,3 +187,54 @@ def test_a_dead_run_by_hand_is_lost_and_a_live_one_is_left_alone(daemon):
         "dead": "lost",
         "alive": "running",
     }
+
+
+def left_queued(make_daemon, **policy):
+    """The run of `b` was claimed and never started when its daemon was killed. The clock has gone on since by 20 hours."""
+    jobs = (job("a", every=86_400, **policy), job("b", every=86_400, **policy))
+    first = make_daemon(max_workers=1)
+    first.jobs(*jobs)
+    first.pass_time(86_400, turns=86_400)
+    assert {run.job_id: run.status for run in first.ledger.active()} == {"a": "running", "b": "queued"}
+    first.ledger.close()
+    first.clock.pass_time(20 * 3600)
+    return restarted(make_daemon, *jobs)
+
+
+def test_a_claimed_run_is_not_started_later_than_its_grace(make_daemon):
+    second = left_queued(make_daemon, grace=3600)
+    second.pass_time(5)
+
+    assert second.launched == []
+    assert second.history("b") == [("skipped", "late by more than the grace of 1h")]
+
+
+def test_nor_is_one_that_is_not_to_be_caught_up(make_daemon):
+    second = left_queued(make_daemon, catch_up="none")
+    second.pass_time(5)
+
+    assert second.history("b") == [("skipped", "late, and nothing is caught up")]
+
+
+def test_a_claimed_run_within_its_grace_waits_for_the_end_of_a_window(make_daemon):
+    """It is 08:00 by now."""
+    second = left_queued(make_daemon, grace=86_400, not_during=("07:00-09:30",))
+    second.pass_time(3600, turns=600)
+    assert second.launched == []
+    second.pass_time(1800, turns=600)
+
+    assert [each.job_id for each in second.launched] == ["b"]
+
+
+def test_a_run_that_waits_for_its_jitter_is_not_late_for_that(make_daemon):
+    daily = job("a", every=86_400, jitter=40_000, catch_up="none")
+    first = make_daemon()
+    first.jobs(daily)
+    first.pass_time(86_400, turns=86_400)
+    (waiting,) = first.ledger.active()
+    first.ledger.close()
+    first.clock.pass_time((waiting.not_before - first.clock.now()).total_seconds() - 10)
+    second = restarted(make_daemon, daily)
+    second.pass_time(15)
+
+    assert [each.run_id for each in second.launched] == [waiting.run_id]

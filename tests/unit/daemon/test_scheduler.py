@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -554,3 +555,11 @@ def test_a_report_of_an_earlier_try_says_nothing_of_this_one(daemon):
     daemon.end(launch, code=1)
 
     assert daemon.history("a") == [("failed", "exit status 1")]
+
+
+def test_a_dry_run_by_hand_is_in_no_slots_way(daemon):
+    daemon.jobs(job("a", every=600))
+    daemon.ledger.begin_manual("looking", "a", now=START, pid=os.getpid(), dry_run=True)
+    daemon.pass_time(600, turns=600)
+
+    assert [each.scheduled_for for each in daemon.launched] == [START + timedelta(seconds=600)]

@@ -20,7 +20,7 @@ from pipesched.jobs.build import (
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, JobPolicy, OnceTrigger
 from pipesched.jobs.triggers import TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
-from pipesched.schedule.model import Progress
+from pipesched.schedule.model import PendingRetry, Progress
 from pipesched.schedule.tick import plan_job, upcoming
 
 NOTHING = PipelineConfig()
@@ -308,3 +308,21 @@ def test_slots_that_an_edit_leaves_behind_are_missed(job, now) -> None:
     assert (missed.status, missed.count) == ("missed", 10)
     assert missed.reason == "not run before its schedule was changed"
     assert unrecorded_slots(job("a").timed(), Progress(), now) == []
+
+
+def test_what_is_due_at_the_daemons_start_waits_for_no_other_job(job, now) -> None:
+    trigger = CronTrigger(expression=" @Reboot ")
+    with pytest.raises(InvalidValue, match="cannot wait for another job"):
+        build_job("a", trigger, {"after": ["b"]}, PipelineConfig(), zone="UTC", now=now)
+    waits = build_job(
+        "a", CronTrigger(expression="@daily"), {"after": ["b"]}, PipelineConfig(), zone="UTC", now=now
+    )
+    at_start = Edit(given={}, config=PipelineConfig(), trigger=TriggerOptions(expression="@reboot"))
+    with pytest.raises(InvalidValue, match="cannot wait for another job"):
+        edited(waits, at_start, default_zone="UTC", now=now)
+
+
+def test_a_retry_that_a_removal_leaves_behind_is_recorded_as_such(job, now) -> None:
+    progress = Progress(handled=now, retry=PendingRetry(now, 2, now + timedelta(hours=1)))
+    (left,) = unrecorded_slots(job("a").timed(), progress, now + timedelta(minutes=1), why="gone")
+    assert (left.status, left.first, left.reason) == ("skipped", now, "gone")

@@ -232,7 +232,9 @@ class LedgerMachine(RuleBasedStateMachine):
         timed = [TimedJob(name, interval(60, START), Policy(after=AFTER[name]), START) for name in JOBS]
         for name, found in self.ledger.progress(timed).items():
             known = self.jobs[name]
-            active = self.of("queued", "running", job=name)
+            active = [
+                row for row in self.of("queued", "running", job=name) if not (row.manual and row.dry_run)
+            ]
             retry = found.retry
             assert (retry and (retry.scheduled_for, retry.attempt)) == (
                 known.retry and (at(known.retry[0]), known.retry[1])
