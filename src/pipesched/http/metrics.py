@@ -21,7 +21,7 @@ from pipesched.views.snapshot import JobView, Snapshot
 from pipesched.views.status import sync_counts
 
 OUTCOMES: Final = ("new", "modified", "renamed", "deleted", "unchanged", "skipped", "failed")
-ALWAYS: Final = ("succeeded", "partial", "failed")
+ALWAYS: Final = ("succeeded", "partial", "failed", "timeout", "lost")
 """Series that are there from a job's first scrape on, so that its first failure is an increase."""
 MOST_COLLECTIONS: Final = 1000
 MOST_MODELS: Final = 50
@@ -67,6 +67,9 @@ class Scrape(Collector):
             "last_start_delay_seconds", "How long after it was due the newest scheduled run started."
         )
         running = gauge("running", "How many runs of the job are under way.")
+        unmet = gauge(
+            "unmet_occurrences", "Due since its newest success, for enabled jobs; 4 stands for more."
+        )
         failures = gauge("failures_in_row", "Failed runs since the last one that did not fail.")
         paused = gauge("paused", "1: paused, by a person or after failures.")
         status = gauge("health_status", "Of the job's own check in health: 0 pass, 1 warn, 2 fail.")
@@ -77,6 +80,9 @@ class Scrape(Collector):
             "Runs, and occurrences that did not run, by status.",
             labels=["job_id", "status"],
         )
+        now = self.snapshot.now
+        for job in self.facts.enabled:
+            unmet.add_metric([job.job_id], sum(at <= now for at in job.unmet))
         for job_id, view in self.snapshot.jobs.items():
             label, summary = [job_id], view.summary
             sync, last = summary.last_sync, summary.last_run
@@ -104,7 +110,7 @@ class Scrape(Collector):
                 chunks.add_metric(label, pieces)
             for state in dict.fromkeys((*ALWAYS, *summary.totals)):
                 runs.add_metric([job_id, state], summary.totals.get(state, 0))
-        yield from (success, last_run, next_run, duration, delay, running, failures, paused, status)
+        yield from (success, last_run, next_run, duration, delay, running, unmet, failures, paused, status)
         yield from (held, chunks, runs)
 
     def _collections(self) -> Iterator[Metric]:
