@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from pipesched.files import KernelLock
 from pipesched.http.server import StatusServer
+from pipesched.views.scheduler import DaemonFile
 from support.command import PIPESCHED, clean_environment, pipesched, start
 from support.world import World, WorldSource
 
@@ -89,6 +91,43 @@ def test_a_damaged_job_file_is_exit_65_for_status_and_a_failed_check_for_health(
     assert (health.code, health.json["status"]) == (1, "fail")
     assert "schedules.json" in health.json["checks"]["job_file"]["message"]
     assert world.paths.job_file.read_bytes() == b'{"jobs": '
+
+
+def test_status_shows_what_is_known_beside_a_damaged_job_file(world: World) -> None:
+    world.paths.job_file.write_bytes(b'{"jobs": ')
+    told = pipesched("status", "--json", cwd=world.home).json
+    assert (told["scheduler_running"], told["jobs_executed"], told["jobs"]) == (False, 1, [])
+    assert told["job_file_error"] == told["error"]
+    plain = pipesched("status", cwd=world.home)
+    assert plain.code == 65
+    assert plain.out.startswith("scheduler: not running")
+    assert f"\njob file:  {told['error']['message']}\n" in plain.out
+    assert "\nruns:      1 done, 0 failed" in plain.out
+    assert plain.out.splitlines()[-1].split()[:3] == ["hourly", "succeeded", "20"]
+    assert plain.err == f"error: {told['error']['message']}\nhint: {told['error']['hint']}\n"
+
+
+def test_status_names_the_scheduler_that_goes_on_beside_a_damaged_job_file(world: World) -> None:
+    world.paths.job_file.write_bytes(b'{"jobs": ')
+    DaemonFile(os.getpid(), world.now, http="http://127.0.0.1:1").write(world.paths)
+    lock = KernelLock(world.paths.daemon_lock)
+    assert lock.try_acquire()
+    with lock:
+        told = pipesched("status", "--json", cwd=world.home)
+        assert (told.code, told.json["scheduler_running"]) == (65, True)
+        said = pipesched("status", cwd=world.home).out
+    assert "; the scheduler goes on with the last good jobs: http://127.0.0.1:1\n" in said
+
+
+def test_a_watch_goes_on_with_the_last_good_jobs(world: World) -> None:
+    with start("status", "--watch", "--json", cwd=world.home) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["job_file_error"] is None
+        world.paths.job_file.write_bytes(b'{"jobs": ')
+        told = json.loads(watching.stdout.readline())
+        watching.send_signal(signal.SIGINT)
+    assert told["job_file_error"]["code"] == "data_error"
+    assert [each["job_id"] for each in told["jobs"]] == ["hourly"]
 
 
 def test_a_damaged_ledger_is_a_failed_check(world: World) -> None:

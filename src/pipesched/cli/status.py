@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,6 @@ import typer
 from pipesched.cli.app import App
 
 if TYPE_CHECKING:
-    from pipesched.jobs.model import JobFile
     from pipesched.views.health import Health
     from pipesched.views.snapshot import Snapshot
 
@@ -23,6 +23,8 @@ def status(
 ) -> None:
     """Show the scheduler, its counters, what runs, what is next, and how fresh each job is.
 
+    Exit: 65 where the job file is damaged; what the scheduler does and what the ledger knows is shown all the same.
+
     Example: pipesched status --watch
     """
     if watch:
@@ -33,16 +35,31 @@ def status(
     from pipesched.views.status import status_document
 
     snapshot = looker(app)()
+    error = snapshot.job_file_error
     if app.json:
-        app.out.document(status_document(snapshot))
-        return
-    from pipesched.views.glance import COLUMNS, job_rows, lines
+        app.out.document(status_document(snapshot) | ({} if error is None else {"error": error.as_dict()}))
+    else:
+        _show(app, snapshot)
+    if error is not None:
+        sys.stdout.flush()  # before what is said on stderr
+        raise error
+
+
+def _show(app: App, snapshot: Snapshot) -> None:
+    from pipesched.runs.ledger import Ledger
+    from pipesched.views.glance import COLUMNS, LEDGER_COLUMNS, job_rows, ledger_rows, lines
 
     for line in lines(snapshot):
         app.out.line(line)
-    shown, cut = job_rows(snapshot, full=not app.out.terminal)
     app.out.line()
-    app.out.table(COLUMNS, shown, empty="there are no jobs yet: pipesched init")
+    full = not app.out.terminal
+    if snapshot.job_file_error is not None:
+        with Ledger.open(app.paths.ledger, create=False) as ledger:
+            shown, cut = ledger_rows(ledger.summaries(), snapshot.now, full=full)
+        app.out.table(LEDGER_COLUMNS, shown)
+    else:
+        shown, cut = job_rows(snapshot, full=full)
+        app.out.table(COLUMNS, shown, empty="there are no jobs yet: pipesched init")
     if cut:
         app.out.note(f"{cut} more jobs: pipesched list")
 
@@ -50,26 +67,32 @@ def status(
 def looker(app: App) -> Callable[[], Snapshot]:
     """Takes a snapshot each time it is called; what has not changed since the last one is not read again.
 
-    Called, it raises DataError (a damaged job file or ledger).
+    While the job file cannot be used, it is of the last good jobs, none at first. Called, it raises DataError (a damaged ledger).
     """
+    from pipesched.errors import PipeschedError
+    from pipesched.jobs.model import JobFile
     from pipesched.jobs.store import JobStore
     from pipesched.runs.ledger import Ledger
     from pipesched.views.scheduler import read_facts
     from pipesched.views.snapshot import Memory, take
 
     store, memory = JobStore(app.paths.job_file), Memory()
-    known: JobFile | None = None
+    known = JobFile()
 
     def look() -> Snapshot:
         nonlocal known
-        now = app.now()
-        if known is None or known.stamp is None or known.stamp != store.stamp():
-            known = store.load()
+        now, error = app.now(), None
+        if known.stamp is None or known.stamp != store.stamp():
+            try:
+                known = store.load()
+            except PipeschedError as caught:
+                error = caught
         with Ledger.open(app.paths.ledger, create=False) as ledger:
             return take(
                 now=now,
                 paths=app.paths,
                 job_file=known,
+                job_file_error=error,
                 facts=read_facts(app.paths, now),
                 ledger=ledger,
                 memory=memory,

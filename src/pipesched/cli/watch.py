@@ -83,7 +83,7 @@ def _live(app: App, take: Callable[[], Snapshot]) -> None:
 
 
 def _screen(take: Callable[[], Snapshot], height: int) -> RenderableType:
-    """As many jobs as fit; a job file that is being written just now is an error for two seconds only."""
+    """As many jobs as fit, of the last good job file."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

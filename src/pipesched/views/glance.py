@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
+from pipesched.runs.model import JobSummary
 from pipesched.schedule.zones import load_zone
 from pipesched.views.ages import ago, span, took
+from pipesched.views.indexes import stalest
 from pipesched.views.snapshot import JobView, Snapshot
 from pipesched.views.status import is_active, next_fires, sync_counts
 
 COLUMNS: Final = ("job", "state", "next", "last run", "fresh", "documents", "chunks")
+LEDGER_COLUMNS: Final = ("job", "last run", "fresh")
 SHOWN_ROWS: Final = 40
 """On a terminal; a pipe gets all."""
 _NEXT: Final = 3
+_COLLECTIONS: Final = 5
 
 
 def lines(snapshot: Snapshot) -> list[str]:
@@ -39,13 +45,16 @@ def lines(snapshot: Snapshot) -> list[str]:
     never = f"{counters.missed} missed, {counters.skipped} skipped"
     found = [
         f"scheduler: {scheduler}",
-        f"jobs:      {active} active of {len(snapshot.jobs)}",
+        f"jobs:      {active} active of {len(snapshot.jobs)}"
+        if snapshot.job_file_error is None
+        else f"job file:  {_unusable(snapshot)}",
         f"runs:      {ended}, {never}{rate}",
     ]
     if counters.last_execution is not None:
         found.append(f"last run:  {ago(counters.last_execution, now)}")
     if counters.last_error:
         found.append(f"error:     {' '.join(counters.last_error.split())}")
+    found += [f"index:     {each.words(now)}" for each in stalest(snapshot.collections)[:_COLLECTIONS]]
     for run in snapshot.active:
         since = run.started_at or run.queued_at
         lasting = "" if since is None else f" for {span(now - since)}"
@@ -56,6 +65,15 @@ def lines(snapshot: Snapshot) -> list[str]:
         for problem in snapshot.job_file.problems
     ]
     return found
+
+
+def _unusable(snapshot: Snapshot) -> str:
+    """That the job file is, and what holds meanwhile."""
+    error, facts = snapshot.job_file_error, snapshot.facts
+    assert error is not None
+    at = f": {facts.http}" if facts.http else ""
+    goes_on = f"; the scheduler goes on with the last good jobs{at}" if facts.running else ""
+    return f"{error.message}{goes_on}"
 
 
 def _due(view: JobView, snapshot: Snapshot) -> str:
@@ -77,22 +95,34 @@ def job_rows(snapshot: Snapshot, *, full: bool) -> tuple[list[tuple[str, ...]], 
     return [_row(view, snapshot) for view in shown], len(ranked) - len(shown)
 
 
+def ledger_rows(
+    summaries: Mapping[str, JobSummary], now: datetime, *, full: bool
+) -> tuple[list[tuple[str, ...]], int]:
+    """A row of LEDGER_COLUMNS for each job that has run, whatever the job file says, and how many were left out."""
+    ran = sorted(job_id for job_id, summary in summaries.items() if summary.last_run is not None)
+    shown = ran if full else ran[:SHOWN_ROWS]
+    return [(job_id, *_runs(summaries[job_id], now)) for job_id in shown], len(ran) - len(shown)
+
+
 def _row(view: JobView, snapshot: Snapshot) -> tuple[str, ...]:
-    now = snapshot.now
-    last, sync = view.summary.last_run, view.summary.last_sync
+    documents, chunks = sync_counts(view)
+    return (
+        view.job.id,
+        view.state,
+        _due(view, snapshot) or "-",
+        *_runs(view.summary, snapshot.now),
+        "-" if documents is None else str(documents),
+        "-" if chunks is None else str(chunks),
+    )
+
+
+def _runs(summary: JobSummary, now: datetime) -> tuple[str, str]:
+    """The last run, and how old the last sync is."""
+    last, sync = summary.last_run, summary.last_sync
     result = ""
     if last is not None:
         began = "" if last.started_at is None else f" {ago(last.started_at, now)}"
         duration = took(last.duration_seconds)
         result = f"{last.status}{began}" + (f", took {duration}" if duration else "")
     synced = None if sync is None else sync.finished_at
-    documents, chunks = sync_counts(view)
-    return (
-        view.job.id,
-        view.state,
-        _due(view, snapshot) or "-",
-        result or "-",
-        "-" if synced is None else f"{span(now - synced)} old",
-        "-" if documents is None else str(documents),
-        "-" if chunks is None else str(chunks),
-    )
+    return result or "-", "-" if synced is None else f"{span(now - synced)} old"

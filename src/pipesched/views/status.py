@@ -24,6 +24,7 @@ def status_document(snapshot: Snapshot) -> dict[str, Any]:
         "http": facts.http,
         "started_at": _text(facts.started_at),
         "last_tick": _text(facts.last_tick),
+        "job_file_error": None if snapshot.job_file_error is None else snapshot.job_file_error.as_dict(),
         "active_jobs": sum(is_active(view) for view in snapshot.jobs.values()),
         "jobs_executed": counters.executed,
         "jobs_failed": counters.failed,
