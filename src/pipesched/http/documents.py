@@ -28,6 +28,7 @@ RECENT_RUNS: Final = 15
 LAST_ERRORS: Final = 20
 LISTED_REPORTS: Final = 5
 BARS: Final = 20
+LOG_BYTES: Final = 2**20
 
 T = TypeVar("T")
 
@@ -81,7 +82,8 @@ class Documents:
         self.jobs = Kept(self._jobs, clock).get
         self.health = Kept(self._health_document, clock).get
         self.metrics = Kept(self._metrics, clock).get
-        self.page = Kept(self._page, clock).get
+        self.page = Kept(lambda: self._page(refreshing=True), clock).get
+        self.still_page = Kept(lambda: self._page(refreshing=False), clock).get
 
     def readiness(self) -> tuple[str, bool]:
         """The overall status, and whether that is ready; a state folder that cannot be read is not."""
@@ -171,28 +173,67 @@ class Documents:
             }
             return metrics(Scrape(snapshot, ledger.totals(), finished, facts, health))
 
-    def _page(self) -> Response:
+    def log(self, run_id: str) -> Response:
+        """The end of what a run wrote, as text. Raises NotFound."""
+        from pipesched.errors import InvalidValue, NotFound
+        from pipesched.http.markup import visible
+        from pipesched.runs import logs
+
+        try:
+            path = logs.log_path(self._source.paths.logs_dir, run_id)
+        except InvalidValue as error:
+            raise NotFound(error.message, hint="see pipesched history", code="log_not_found") from error
+        output = b"".join(logs.read(path))
+        cut = (
+            f"[the last {LOG_BYTES >> 20} MiB of {len(output):,} bytes]\n" if len(output) > LOG_BYTES else ""
+        )
+        shown = cut + visible("\n".join(logs.lines([output[-LOG_BYTES:]]))) + "\n"
+        return Response(HTTPStatus.OK, shown.encode("utf-8"), content_type="text/plain; charset=utf-8")
+
+    def _page(self, *, refreshing: bool) -> Response:
         from pipesched.http.page import page
-        from pipesched.http.panels import PageFacts, listed_jobs
+        from pipesched.http.panels import PageFacts, grouped, listed_jobs
+        from pipesched.http.timeline import BACK, LANE_RUNS, Lane, fires, moving
         from pipesched.runs import reports
+        from pipesched.runs.hints import last_hint
         from pipesched.runs.model import FAILED
         from pipesched.views.vitals import FINISHED
 
         (_, health), snapshot = self._vitals.get(), self._snapshot.get()
+        now, paths = snapshot.now, self._source.paths
         jobs = listed_jobs(snapshot, health)
         with self._ledger() as ledger:
-            return page(
-                PageFacts(
-                    snapshot=snapshot,
-                    health=health,
-                    jobs=jobs,
-                    past={
-                        view.job.id: ledger.history(view.job.id, FINISHED, None, BARS)
-                        for view in jobs
-                        if view.summary.last_run is not None
-                    },
-                    recent=ledger.history(None, None, None, RECENT_RUNS),
-                    errors=ledger.history(None, FAILED, None, LAST_ERRORS),
-                    reports=reports.list_reports(self._source.paths.output_dir, LISTED_REPORTS),
-                )
-            )
+            past = {
+                view.job.id: ledger.history(view.job.id, FINISHED, None, BARS)
+                for view in jobs
+                if view.summary.last_run is not None
+            }
+            recent = ledger.history(None, None, None, RECENT_RUNS)
+            errors = ledger.history(None, FAILED, None, LAST_ERRORS)
+            lanes = []
+            for view in moving(jobs, now):
+                runs = ledger.history(view.job.id, None, now - BACK, LANE_RUNS)
+                # One that is still running may have begun before.
+                runs += [
+                    run for run in view.summary.active if run.run_id not in {known.run_id for known in runs}
+                ]
+                lanes.append(Lane(view, runs, fires(view, now)))
+        shown = {run.run_id for run in (*recent, *errors)}
+        shown |= {view.summary.last_run.run_id for view in jobs if view.summary.last_run is not None}
+        return page(
+            PageFacts(
+                snapshot=snapshot,
+                health=health,
+                jobs=jobs,
+                past=past,
+                lanes=lanes,
+                recent=recent,
+                failures=grouped(errors, lambda run: last_hint(run, paths)),
+                reported=frozenset(
+                    shown.intersection(map(reports.run_id_of, reports.names(paths.output_dir)))
+                ),
+                logged=frozenset(run_id for run_id in shown if (paths.logs_dir / f"{run_id}.log").is_file()),
+                reports=reports.list_reports(paths.output_dir, LISTED_REPORTS),
+            ),
+            refreshing=refreshing,
+        )

@@ -9,7 +9,8 @@ from datetime import datetime
 from urllib.parse import quote
 
 from pipesched.http.markup import Markup, join, tag
-from pipesched.runs.model import EXECUTED, FAILED, Run
+from pipesched.runs.model import Run
+from pipesched.views.ages import took
 
 
 def section(title: str, *content: object, note: str = "") -> Markup:
@@ -38,15 +39,12 @@ def status(state: str) -> Markup:
     return tag("span", state, class_=f"tag {state}")
 
 
-def report_link(run: Run, shown: Markup) -> Markup:
-    """A link to the run's report, where a run of its state has one."""
-    if run.status not in EXECUTED | FAILED or run.started_at is None:
-        return shown
-    return tag("a", shown, href=report_path(run.run_id))
-
-
 def report_path(name: str) -> str:
     return "/pipeline/reports/" + quote(name, safe="")
+
+
+def log_path(run_id: str) -> str:
+    return "/pipeline/logs/" + quote(run_id, safe="")
 
 
 def moment(time: datetime, now: datetime) -> Markup:
@@ -74,9 +72,11 @@ def bars(past: Sequence[Run]) -> Markup:
         drawn.append(tag("rect", x=place * 6, y=22 - height, width=4, height=height, rx=1, class_=run.status))
     counts = Counter(run.status for run in past)
     words = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    times = [run.duration_seconds for run in past if run.duration_seconds is not None]
+    lasted = f", {took(min(times))} to {took(max(times))}" if times else ""
     return tag(
         "svg",
-        tag("title", f"the last {len(past)}: {words}"),
+        tag("title", f"the last {len(past)}: {words}{lasted}"),
         *drawn,
         class_="bars",
         role="img",

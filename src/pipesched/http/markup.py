@@ -20,8 +20,12 @@ def text(value: object) -> Markup:
     """Any value as text; control characters and lone surrogates become visible."""
     if isinstance(value, Markup):
         return value
-    shown = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", "" if value is None else str(value))
-    return Markup(escape(shown, quote=True))
+    return Markup(escape(visible("" if value is None else str(value)), quote=True))
+
+
+def visible(value: str) -> str:
+    """Control characters but tab and newline, and lone surrogates, as escapes."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", value)
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Final
 from pipesched import __version__
 from pipesched.http.markup import Markup, foreign, join, tag, text
 from pipesched.http.messages import Response
-from pipesched.http.panels import WELL, PageFacts, checks, errors, jobs, reports, runs
+from pipesched.http.panels import WELL, PageFacts, checks, collections, day, errors, jobs, reports, runs
 from pipesched.views.ages import ago
-from pipesched.views.status import is_active
+from pipesched.views.snapshot import JobView
+from pipesched.views.status import is_active, next_fires
 
 REFRESH_SECONDS: Final = 15
+STILL: Final = "/?refresh=off"
 NONE: Final = "\u2013"
 _DOT: Final = {"pass": "1a7f4b", "warn": "d99a1c", "fail": "c5352c"}
 _SIGN: Final = {
@@ -27,17 +30,22 @@ _SIGN: Final = {
 _TITLE: Final = {"pass": "All is well", "warn": "Works, but needs a look", "fail": "Something is wrong"}
 
 
-def page(facts: PageFacts) -> Response:
-    """The document, with a policy that lets nothing but its own style in."""
+def page(facts: PageFacts, *, refreshing: bool = True) -> Response:
+    """The document, with a policy that lets nothing but its own style in.
+
+    `refreshing`: it is loaded again every REFRESH_SECONDS, which whoever reads slowly, or hears it, can turn off.
+    """
     style, digest = stylesheet()
     body = join(
         (
-            top(facts),
+            top(facts, refreshing=refreshing),
             tag(
                 "main",
                 verdict(facts),
                 tiles(facts),
+                day(facts),
                 jobs(facts),
+                collections(facts),
                 tag("div", checks(facts), tag("div", errors(facts), reports(facts)), class_="two"),
                 runs(facts),
             ),
@@ -52,7 +60,6 @@ def page(facts: PageFacts) -> Response:
     document = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f'<title>{text(_TITLE[status])} · pipesched</title>\n<link rel="icon" href="{text(icon)}">\n'
         f"<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
@@ -61,11 +68,11 @@ def page(facts: PageFacts) -> Response:
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+    headers = {"Content-Security-Policy": policy}
+    if refreshing:
+        headers["Refresh"] = str(REFRESH_SECONDS)
     return Response(
-        HTTPStatus.OK,
-        document.encode("utf-8"),
-        content_type="text/html; charset=utf-8",
-        headers={"Content-Security-Policy": policy},
+        HTTPStatus.OK, document.encode("utf-8"), content_type="text/html; charset=utf-8", headers=headers
     )
 
 
@@ -76,13 +83,15 @@ def stylesheet() -> tuple[str, str]:
     return style, b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
 
-def top(facts: PageFacts) -> Markup:
+def top(facts: PageFacts, *, refreshing: bool) -> Markup:
     shot = facts.snapshot
+    how = f"refreshed every {REFRESH_SECONDS} s" if refreshing else "not refreshed"
+    other = tag("a", "stop", href=STILL) if refreshing else tag("a", "refresh", href="/")
     return tag(
         "header",
         tag("h1", "pipesched"),
         tag("span", foreign(shot.paths.job_file), class_="where"),
-        tag("span", "as of ", facts.clock(shot.now), class_="asof"),
+        tag("span", "as of ", facts.clock(shot.now), f", {how} \u00b7 ", other, class_="asof"),
         class_="top",
     )
 
@@ -114,18 +123,18 @@ def verdict(facts: PageFacts) -> Markup:
 
 def tiles(facts: PageFacts) -> Markup:
     counters, shot = facts.snapshot.counters, facts.snapshot
-    due = min((view.next.at for view in shot.jobs.values() if view.next is not None), default=None)
+    due = next(iter(next_fires(shot, 1)), None)
     rate = NONE if counters.success_rate is None else f"{counters.success_rate:.0%}"
     active = sum(is_active(view) for view in shot.jobs.values())
-    last = "" if counters.last_execution is None else f" {ago(counters.last_execution, shot.now)}"
+    last = "" if counters.last_execution is None else f"{ago(counters.last_execution, shot.now)}"
 
     def tile(label: str, value: object, note: str = "", *, bad: bool = False) -> Markup:
-        small = tag("small", f" {note}") if note else ""
+        small = note if isinstance(note, Markup) else tag("small", f" {note}") if note else ""
         return tag("div", tag("dt", label), tag("dd", value, small, class_="bad" if bad else None))
 
     return tag(
         "dl",
-        tile("Next run", NONE if due is None else ago(due, shot.now)),
+        tile("Next run", *countdown(due, shot.now)),
         tile("Active jobs", f"{active:,}", f"of {len(shot.jobs):,}"),
         tile("Runs done", f"{counters.executed:,}", last),
         tile("Failed", f"{counters.failed:,}"),
@@ -133,6 +142,13 @@ def tiles(facts: PageFacts) -> Markup:
         tile("Success, last 20", rate, bad=(counters.success_rate or 1) < 0.5),
         class_="tiles",
     )
+
+
+def countdown(due: JobView | None, now: datetime) -> tuple[str, Markup]:
+    """How long until the next run, and whose it is."""
+    if due is None or due.next is None:
+        return NONE, Markup("")
+    return ago(due.next.at, now), tag("small", foreign(due.job.name or due.job.id), class_="of")
 
 
 def bottom() -> Markup:

@@ -1,4 +1,4 @@
-"""The page's panels: jobs, health, errors, reports, runs."""
+"""The page's panels: jobs, collections, health, errors, reports, runs."""
 
 from __future__ import annotations
 
@@ -7,42 +7,93 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from pipesched.http.elements import bars, cell, moment, report_link, report_path, section, status, sub, table
+from pipesched.http.elements import (
+    bars,
+    cell,
+    log_path,
+    moment,
+    report_path,
+    section,
+    status,
+    sub,
+    table,
+)
 from pipesched.http.markup import Markup, foreign, join, tag, text
+from pipesched.http.timeline import Lane, Window, timeline
 from pipesched.runs.model import Run
 from pipesched.schedule.zones import load_zone
 from pipesched.views.ages import ago, span, took
 from pipesched.views.health import Check, Health
+from pipesched.views.indexes import CollectionView
 from pipesched.views.snapshot import JobView, Snapshot
 from pipesched.views.status import sync_counts
 
 MAX_JOBS: Final = 200
 MAX_CHECKS: Final = 60
+MAX_COLLECTIONS: Final = 20
 MAX_ERRORS: Final = 4
 WELL: Final = Check("pass", "")
 _ORDER: Final = {"fail": 0, "warn": 1, "pass": 2}
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """One cause and all the times it struck among the newest failures; `run` is the newest of them."""
+
+    run: Run
+    times: int
+    hint: str
+
+
+def grouped(errors: Sequence[Run], hint: Callable[[Run], str]) -> list[Failure]:
+    """The failures of one job for one reason are one; the newest MAX_ERRORS. `errors`: newest first."""
+    groups: dict[tuple[str | None, str], list[Run]] = {}
+    for run in errors:
+        groups.setdefault((run.job_id, run.reason), []).append(run)
+    return [Failure(group[0], len(group), hint(group[0])) for group in list(groups.values())[:MAX_ERRORS]]
+
+
+@dataclass(frozen=True, slots=True)
 class PageFacts:
     """What the page shows. `jobs`: those that are listed; `past`: the newest finished runs of each, newest first.
 
-    `recent`: the newest runs; `errors`: the newest failed ones; `reports`: as listed by runs.reports. `local` puts a time into
-    the zone that the page is read in.
+    `lanes`: of the timeline. `recent`: the newest runs; `failures`: the newest failed ones, by job and reason, with the
+    hint that the run gave; `logged`, `reported`: run ids whose output and report are kept; `reports`: as runs.reports lists them. `local` puts a
+    time into the zone that the page is read in.
     """
 
     snapshot: Snapshot
     health: Health
     jobs: Sequence[JobView]
     past: Mapping[str, Sequence[Run]]
+    lanes: Sequence[Lane]
     recent: Sequence[Run]
-    errors: Sequence[Run]
+    failures: Sequence[Failure]
+    logged: frozenset[str]
+    reported: frozenset[str]
     reports: Sequence[Mapping[str, Any]]
     local: Callable[[datetime], datetime] = datetime.astimezone
 
     def clock(self, time: datetime) -> Markup:
         """`time` as its reader's clock shows it."""
         return moment(self.local(time), self.local(self.snapshot.now))
+
+    def to_report(self, run: Run, shown: Markup) -> Markup:
+        """A link to the run's report, where that is kept."""
+        return tag("a", shown, href=report_path(run.run_id)) if run.run_id in self.reported else shown
+
+    def log_of(self, run: Run) -> Markup:
+        """A link to the run's output, where that is kept."""
+        if run.run_id not in self.logged:
+            return Markup("")
+        return join(
+            (" \u00b7 ", tag("a", "log", href=log_path(run.run_id), aria_label=f"log of {run.run_id}"))
+        )
+
+
+def day(facts: PageFacts) -> Markup:
+    window = Window(facts.snapshot.now, facts.local)
+    return timeline(facts.lanes, window, total=len(facts.snapshot.jobs))
 
 
 def listed_jobs(snapshot: Snapshot, health: Health) -> list[JobView]:
@@ -86,7 +137,7 @@ def job_row(view: JobView, facts: PageFacts) -> Markup:
     if last is not None:
         began = "" if last.started_at is None else ago(last.started_at, now)
         details = " \u00b7 ".join(part for part in (began, took(last.duration_seconds)) if part)
-        result = join((report_link(last, status(last.status)), sub(details)))
+        result = join((facts.to_report(last, status(last.status)), sub(details, facts.log_of(last))))
     synced = None if view.summary.last_sync is None else view.summary.last_sync.finished_at
     documents, chunks = sync_counts(view)
     return tag(
@@ -99,7 +150,7 @@ def job_row(view: JobView, facts: PageFacts) -> Markup:
         ),
         cell("Next run", next_run(view, now)),
         cell("Last run", result),
-        cell("Runs", bars(facts.past.get(view.job.id, ()))),
+        cell("Runs", bars(facts.past.get(view.job.id, ())), median(view)),
         cell("Fresh", freshness(synced, last, now)),
         cell(
             "Documents",
@@ -118,10 +169,68 @@ def next_run(view: JobView, now: datetime) -> Markup:
     return join((ago(view.next.at, now), sub(moment(due, now))))
 
 
+def median(view: JobView) -> Markup:
+    half = view.summary.duration_p50
+    return Markup("") if half is None else sub(f"median {took(half)}")
+
+
 def freshness(synced: datetime | None, last: Run | None, now: datetime) -> str:
     if synced is not None:
         return f"{span(now - synced)} old"
     return "dry runs only" if last is not None and last.dry_run else ""
+
+
+def collections(facts: PageFacts) -> Markup:
+    """Those with an error first, then the stalest."""
+    known = facts.snapshot.collections
+    if not known:
+        return Markup("")
+    never = float("inf")
+
+    def rank(view: CollectionView) -> tuple[bool, float]:
+        age = view.age(facts.snapshot.now)
+        return view.last_error is None, -(never if age is None else age)
+
+    listed = sorted(known, key=rank)[:MAX_COLLECTIONS]
+    return section(
+        "Collections",
+        table(
+            ("Collection", "Fresh", "What is wrong", "Documents"),
+            (collection_row(view, facts) for view in listed),
+            numeric={"Documents"},
+            kind="collections",
+        ),
+        note=f"{len(listed)} of {len(known):,}: what failed, then the stalest"
+        if len(listed) < len(known)
+        else "",
+    )
+
+
+def collection_row(view: CollectionView, facts: PageFacts) -> Markup:
+    age = view.age(facts.snapshot.now)
+    counts = (
+        (view.failed_documents, "not indexed as they are now"),
+        (view.withheld_deletes, "deletes withheld"),
+        (view.drifted_chunks, "chunks changed by others"),
+    )
+    wrong = [foreign(view.last_error)] if view.last_error else []
+    wrong += [text(f"{count:,} {what}") for count, what in counts if count]
+    return tag(
+        "tr",
+        cell("", tag("span", foreign(view.place.name), class_="name"), sub(foreign(view.place.storage))),
+        cell(
+            "Fresh",
+            "never synced" if age is None else f"{span(age)} old",
+            sub(foreign(view.job_id)) if view.job_id else "",
+        ),
+        cell("What is wrong", join(wrong, "; ")),
+        cell(
+            "Documents",
+            "" if view.documents is None else f"{view.documents:,}",
+            "" if view.chunks is None else sub(f"{view.chunks:,} chunks"),
+            numeric=True,
+        ),
+    )
 
 
 def checks(facts: PageFacts) -> Markup:
@@ -162,7 +271,7 @@ def runs(facts: PageFacts) -> Markup:
             "tr",
             cell("When", "" if began is None else join((ago(began, now), sub(facts.clock(began))))),
             cell("Job", foreign(run.job_id or "by hand"), sub(cause(run))),
-            cell("Result", report_link(run, status(run.status)), count),
+            cell("Result", facts.to_report(run, status(run.status)), facts.log_of(run), count),
             cell("Took", took(run.duration_seconds), numeric=True),
             tag("td", foreign(run.reason), class_="message"),
         )
@@ -180,28 +289,23 @@ def cause(run: Run) -> str:
 
 
 def errors(facts: PageFacts) -> Markup:
-    """The newest failures; those of one job for one reason are told once."""
-    if not facts.errors:
+    """The newest failures, each cause told once, with what to do."""
+    if not facts.failures:
         return section("Last errors", tag("p", "None."))
-    now = facts.snapshot.now
-    grouped: dict[tuple[str | None, str], list[Run]] = {}
-    for run in facts.errors:
-        grouped.setdefault((run.job_id, run.reason), []).append(run)
 
-    def item(group: Sequence[Run]) -> Markup:
-        run = group[0]
-        ended = "" if run.finished_at is None else f" {ago(run.finished_at, now)}"
-        times = f", {len(group)} times" if len(group) > 1 else ""
-        command = tag("code", f"pipesched logs {run.job_id or run.run_id}")
+    def item(failure: Failure) -> Markup:
+        run = failure.run
+        ended = "" if run.finished_at is None else f" {ago(run.finished_at, facts.snapshot.now)}"
+        times = f", {failure.times} times" if failure.times > 1 else ""
+        hint = failure.hint or f"pipesched logs {run.job_id or run.run_id}"
         return tag(
             "li",
-            foreign(run.reason or run.status),
-            sub(foreign(run.job_id or "by hand"), f" \u00b7 {run.status}{ended}{times}"),
-            sub(command),
+            facts.to_report(run, foreign(run.reason or run.status)),
+            sub(foreign(run.job_id or "by hand"), f" \u00b7 {run.status}{ended}{times}", facts.log_of(run)),
+            tag("span", foreign(hint), class_="hint"),
         )
 
-    listed = list(grouped.values())[:MAX_ERRORS]
-    return section("Last errors", tag("ul", join(map(item, listed)), class_="plain"))
+    return section("Last errors", tag("ul", join(map(item, facts.failures)), class_="plain"))
 
 
 def reports(facts: PageFacts) -> Markup:

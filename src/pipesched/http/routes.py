@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipesched.views.vitals import Reach
 
 REPORTS = "/pipeline/reports"
+LOGS = "/pipeline/logs/"
 MAX_REPORTS = 1000
 
 
@@ -40,12 +41,16 @@ class Routes:
     def answer(self, request: Request) -> Response:
         """Raises Refused."""
         try:
+            if request.path == "/" and request.query == "refresh=off":
+                return self._documents.still_page()
             if answer := self._exact.get(request.path):
                 return answer()
             if request.path == REPORTS:
                 return self._documents.reports(limit_of(request.query))
             if request.path.startswith(REPORTS + "/"):
                 return self._documents.report(request.path.removeprefix(REPORTS + "/"))
+            if request.path.startswith(LOGS):
+                return self._documents.log(request.path.removeprefix(LOGS))
         except NotFound as error:
             return error_of(HTTPStatus.NOT_FOUND, error)
         except DataError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipesched.errors import DataError
+from pipesched.http.documents import LOG_BYTES
 from pipesched.http.server import StatusServer
 from pipesched.views.scheduler import SchedulerFacts
 from support.endpoint import exchange, get
@@ -147,6 +148,32 @@ def test_reports_are_listed_and_read_by_name_and_by_run_id(address: tuple[str, i
     assert len(get(address, "/pipeline/reports?limit=1").json["reports"]) == 1
     for limit in ("0", "x", "-1", "99999999999999999999", "1001", "%D9%A3"):
         assert get(address, f"/pipeline/reports?limit={limit}").status == 400, limit
+
+
+def test_a_runs_output_is_text_whatever_it_holds(world: World, address: tuple[str, int]) -> None:
+    world.paths.logs_dir.mkdir()
+    run_id = world.ran("nightly", NOW - timedelta(hours=1))
+    log = world.paths.logs_dir / f"{run_id}.log"
+    log.write_bytes(b"<script>\x1b[31mred\x00 \xff\r\nt\xc3\xa4b\tend")
+    answer = get(address, f"/pipeline/logs/{run_id}")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert answer.text == "<script>\\x1b[31mred\\x00 \\xff\ntäb\tend\n"
+    log.write_bytes(b"begin\n" + b"x" * LOG_BYTES + b"\nend\n")
+    long = get(address, f"/pipeline/logs/{run_id}")
+    assert long.text.startswith("[the last 1 MiB of 1,048,587 bytes]\nxxx")
+    assert long.text.endswith("x\nend\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "nope", "..", "%2e%2e%2fschedules.json", "..%2f..%2f..%2fetc%2fpasswd", "a/b", "%00", "x.log"],
+)
+def test_what_is_no_runs_output_is_not_there(world: World, address: tuple[str, int], name: str) -> None:
+    world.paths.logs_dir.mkdir()
+    (world.paths.state_dir / "outside.log").write_text("secret")
+    (world.paths.logs_dir / "link.log").symlink_to(world.paths.state_dir / "outside.log")
+    assert get(address, f"/pipeline/logs/{name}").status in {400, 404}
+    assert get(address, "/pipeline/logs/link").status != 200, "no link is followed"
 
 
 def test_errors_are_clean_and_say_what_is_allowed(address: tuple[str, int]) -> None:

@@ -14,6 +14,8 @@ from pipesched.http.markup import Markup, foreign, tag, text
 from pipesched.http.page import stylesheet
 from pipesched.http.panels import MAX_JOBS
 from pipesched.jobs.model import JobPolicy
+from pipesched.options import PipelineConfig
+from pipesched.runs.model import DRIFTED, WITHHELD
 from pipesched.views.scheduler import SchedulerFacts
 from support.world import NOW, World, WorldSource
 
@@ -105,15 +107,69 @@ def test_what_is_not_well_comes_first_and_says_what_to_do(world: World) -> None:
     for job_id, hour in (("aaa", 2), ("bad", 3)):
         world.job(job_id, f"0 {hour} * * *", since=NOW - timedelta(hours=12))
         at = NOW.replace(hour=hour, minute=0)
-        world.ran(job_id, at, "failed" if job_id == "bad" else "succeeded", reason="the model is missing")
+        state = "failed" if job_id == "bad" else "succeeded"
+        world.ran(job_id, at, state, reason="the model is missing", report=True)
     elements = Elements(page(world))
     said = elements.said
     assert "Works, but needs a look" in said
-    assert said.index("bad") < said.index("aaa")
+    listed = said[said.index("Jobs") :]
+    assert listed.index("bad") < listed.index("aaa")
     assert "bad: the last run failed: the model is missing" in said
     assert "pipesched logs bad" in said
     links = [attributes["href"] for name, attributes in elements.found if name == "a"]
     assert any((link or "").startswith("/pipeline/reports/") for link in links)
+
+
+def test_links_lead_only_to_reports_and_logs_that_are_kept(world: World) -> None:
+    world.job("hourly", 3600.0)
+    kept = world.ran("hourly", NOW - timedelta(hours=2), "failed", reason="no server", report=True)
+    gone = world.ran("hourly", NOW - timedelta(hours=1), "failed", reason="a full disk")
+    world.paths.logs_dir.mkdir()
+    (world.paths.logs_dir / f"{gone}.log").write_text("error: a full disk\nhint: free some space: df -h\n")
+    elements = Elements(page(world))
+    links = [attributes["href"] for name, attributes in elements.found if name == "a"]
+    assert f"/pipeline/reports/{kept}" in links
+    assert f"/pipeline/reports/{gone}" not in links
+    assert f"/pipeline/logs/{gone}" in links
+    assert f"/pipeline/logs/{kept}" not in links
+    assert "free some space: df -h" in elements.said, "the hint that the run gave"
+    assert "pipesched logs hourly" in elements.said, "where it gave none"
+
+
+def test_a_collection_says_how_old_it_is_and_what_is_wrong_with_it(world: World) -> None:
+    world.job("blog", 3600.0, config=PipelineConfig(collection_name="posts"))
+    world.job("docs", 3600.0, config=PipelineConfig(collection_name="guides"))
+    counts = {"unchanged": 700, "failed": 2, "chunks": 4000, WITHHELD: 31, DRIFTED: 5}
+    world.ran("blog", NOW - timedelta(hours=3), "partial", reason="2 documents failed", documents=counts)
+    said = Elements(page(world)).said_whole()
+    listed = said[said.index("What is wrong") :]
+    assert listed.index("posts") < listed.index("guides"), "what failed comes first"
+    for words in (
+        "2 h 59 min old",
+        "4,000 chunks",
+        "never synced",
+        "2 documents failed",
+        "31 deletes withheld",
+        "5 chunks changed",
+    ):
+        assert words in listed, words
+
+
+def test_refreshing_can_be_turned_off_for_who_reads_slowly(world: World) -> None:
+    documents = Documents(WorldSource(world))
+    by_itself, still = documents.page(), documents.still_page()
+    assert by_itself.headers["Refresh"] == "15"
+    assert "Refresh" not in still.headers
+    assert 'href="/?refresh=off"' in by_itself.body.decode()
+    assert 'href="/"' in still.body.decode()
+
+
+def test_the_next_run_counts_down_from_load_to_load(world: World) -> None:
+    world.job("hourly", 3600.0, name=HELL)
+    world.now = NOW.replace(minute=59, second=18)
+    said = Elements(page(world)).said
+    first = said.index("Next run")
+    assert said[first + 1 : first + 3] == ["in 42 s", HELL], "the countdown, and whose it is"
 
 
 def test_one_cause_of_many_failures_is_told_once(world: World) -> None:
