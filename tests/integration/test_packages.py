@@ -49,6 +49,7 @@ def test_the_source_distribution_has_what_make_test_needs(distributions: Path) -
         "Makefile", "constraints.txt", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "schedules.json",
         ".ci/run", "scripts/command_reference.py", "benchmarks/startup.py", "docs/commands.md",
         "examples/blog/sourdough-starter.md", "tests/conftest.py", "presets/daily_2am.toml",
+        "deploy/prometheus/alerts.yml",
     }  # fmt: skip
     assert wanted - names == set()
 

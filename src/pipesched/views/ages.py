@@ -1,4 +1,4 @@
-"""How long ago and how long until, in the two words that people read."""
+"""How long ago, how long until and how many, in the two words that people read."""
 
 from __future__ import annotations
 
@@ -39,3 +39,8 @@ def took(seconds: float | None) -> str:
         return f"{seconds:.2g} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes} min {rest:02} s" if 1 <= minutes < 60 else span(seconds)
+
+
+def count(number: int, word: str) -> str:
+    """`1 chunk`, `12 chunks`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

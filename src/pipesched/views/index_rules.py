@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipesched.views.ages import ago
+from pipesched.views.ages import ago, count
 from pipesched.views.checks import RANK, Check
 
 NAMED = 3
@@ -48,7 +48,7 @@ def check_deletes(collections: Sequence[CollectionFacts], now: datetime) -> Chec
     if not found:
         return Check("pass", "none withheld")
     said = [
-        f"of {_count(each.withheld, 'document')} in the collection {each.name} (job {each.job_id}, {_when(each, now)})"
+        f"of {count(each.withheld, 'document')} in the collection {each.name} (job {each.job_id}, {_when(each, now)})"
         for each in found
     ]
     return Check(
@@ -65,7 +65,7 @@ def check_drift(collections: Sequence[CollectionFacts], now: datetime) -> Check:
     if not found:
         return Check("pass", "the newest syncs found none")
     said = [
-        f"{_count(each.drifted, 'chunk')} of the collection {each.name} (found and mended by {each.job_id}, {_when(each, now)})"
+        f"{count(each.drifted, 'chunk')} of the collection {each.name} (found and mended by {each.job_id}, {_when(each, now)})"
         for each in found
     ]
     return Check(
@@ -110,7 +110,3 @@ def _when(facts: CollectionFacts, now: datetime) -> str:
 def _named(said: Sequence[str]) -> str:
     more = f" (and {len(said) - NAMED} more)" if len(said) > NAMED else ""
     return "; ".join(said[:NAMED]) + more
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

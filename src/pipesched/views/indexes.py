@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipesched.errors import InvalidValue
 from pipesched.runs.model import CHUNKS, DRIFTED, FAILED, WITHHELD, JobSummary, Run
+from pipesched.views.ages import count, span
 
 if TYPE_CHECKING:
     from pipesched.jobs.model import JobFile
@@ -105,6 +106,23 @@ class CollectionView:
         """Why its newest run failed or was partial; None where it was neither."""
         return why_bad(self.last)
 
+    def words(self, now: datetime) -> str:
+        """`posts: 7 h old, 12 documents, 40 chunks; 1 document failed, deletes of 3 withheld`, for people."""
+        if self.synced_at is None:
+            return f"{self.place.name}: never synced"
+        held = [
+            f"{span(now - self.synced_at)} old",
+            "" if self.documents is None else count(self.documents, "document"),
+            "" if self.chunks is None else count(self.chunks, "chunk"),
+        ]
+        wrong = [
+            f"{count(self.failed_documents, 'document')} failed" if self.failed_documents else "",
+            f"deletes of {self.withheld_deletes} withheld" if self.withheld_deletes else "",
+            f"{count(self.drifted_chunks, 'chunk')} changed by others" if self.drifted_chunks else "",
+        ]
+        parts = [", ".join(filter(None, each)) for each in (held, wrong)]
+        return f"{self.place.name}: {'; '.join(filter(None, parts))}"
+
     def age(self, now: datetime) -> float | None:
         """Seconds since the newest sync."""
         return None if self.synced_at is None else max(0.0, (now - self.synced_at).total_seconds())
@@ -158,3 +176,9 @@ def _view(place: Place, summaries: Mapping[str, JobSummary]) -> CollectionView:
         return CollectionView(place, None, None, {}, last)
     _, job_id, summary = max(synced, key=lambda each: each[:2])
     return CollectionView(place, job_id, summary.last_sync, summary.documents, last)
+
+
+def stalest(collections: Iterable[CollectionView]) -> list[CollectionView]:
+    """The one that has waited longest for a sync first, those that never had one before all."""
+    never = datetime.min.replace(tzinfo=UTC)
+    return sorted(collections, key=lambda each: (each.synced_at or never, each.place.name))

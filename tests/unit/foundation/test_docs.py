@@ -18,7 +18,7 @@ def files() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0 and done.stdout:
         return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
-    folders = ("src", "tests", "docs", "scripts", "benchmarks", "presets", "examples", ".ci")
+    folders = ("src", "tests", "docs", "scripts", "benchmarks", "presets", "examples", "deploy", ".ci")
     return [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
 
 

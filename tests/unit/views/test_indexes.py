@@ -9,6 +9,7 @@ import pytest
 from pipesched.errors import PipeschedError, ServiceUnavailable
 from pipesched.options import PipelineConfig
 from pipesched.runs.ledger import Ledger
+from pipesched.views.glance import lines
 from pipesched.views.health import Health, health
 from pipesched.views.indexes import places
 from pipesched.views.snapshot import Memory, Snapshot, take
@@ -74,6 +75,25 @@ def test_two_jobs_that_share_a_collection_are_as_fresh_as_the_newer_sync(world: 
     assert (notes["last_success"], notes["age_seconds"], notes["documents"], notes["last_error"]) == (
         None,
     ) * 4
+
+
+def test_people_are_told_of_each_collection_the_stalest_first(world: World) -> None:
+    world.job("nightly")
+    world.job("notes", config=PipelineConfig(collection_name="notes"))
+    world.job("drafts", config=PipelineConfig(collection_name="drafts"))
+    world.ran(
+        "nightly", NOW - timedelta(hours=3), "partial",
+        documents={"unchanged": 12, "failed": 1, "chunks": 40, "withheld": 3, "drifted": 1},
+    )  # fmt: skip
+    world.ran("notes", NOW - timedelta(hours=8), documents={"new": 1, "chunks": 1})
+    told = [line for line in lines(snapshot(world)) if line.startswith("index:")]
+    assert told[:2] == [
+        "index:     drafts: never synced",
+        "index:     notes: 7 h 59 min old, 1 document, 1 chunk",
+    ]
+    held, _, wrong = told[2].partition("; ")
+    assert held == "index:     blog_documents: 2 h 59 min old, 12 documents, 40 chunks"
+    assert wrong == "1 document failed, deletes of 3 withheld, 1 chunk changed by others"
 
 
 def test_a_collection_is_one_however_its_folder_is_written_and_its_password_is_not_shown(
