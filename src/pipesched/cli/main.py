@@ -157,6 +157,11 @@ def execute(arguments: Sequence[str], out: Output) -> int:
     except OSError as error:
         from pipesched.files import os_error
 
+        if error.filename is None:
+            # No file of a name is what cannot be written: stdout it is, so that this is not told as JSON there.
+            out.note(f"error: cannot write the output: {error.strerror}")
+            _give_up_stdout()
+            return InputOutputError.exit_code
         return _report(os_error("use", Path(os.fsdecode(error.filename or "a file")), error), out)
     return 0
 
@@ -209,11 +214,16 @@ def main() -> NoReturn:
     try:
         code = execute(sys.argv[1:], out)
     except BrokenPipeError:
-        # The reader (| head) has what it wanted; the flush at exit must not complain either.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (| head) has what it wanted.
+        _give_up_stdout()
         code = 128 + signal.SIGPIPE
     _leave(code)
+
+
+def _give_up_stdout() -> None:
+    """The flush at exit must not complain once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(code: int) -> NoReturn:

@@ -190,6 +190,8 @@ class _Stage:
             return
         if self.missing[place] or place in self.held:
             self.hold(place, now)
+            if not self.missing[place]:
+                self.release(place, now)
             return
         self.claim(place, now, now, jitter)
 

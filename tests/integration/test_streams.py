@@ -1,0 +1,153 @@
+"""Every command that only reads, with streams that are closed, full or left, in a poor locale, on a narrow terminal."""
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipesched.cli.registry import COMMANDS
+from support.command import PIPESCHED, clean_environment, pipesched
+
+pytestmark = pytest.mark.slow
+
+CHANGING = {
+    "init", "add-cron", "add-interval", "add-once", "add-preset", "edit", "remove", "pause", "resume", "import", "cancel",
+    "daemon", "notify-test", "rebuild",
+}  # fmt: skip
+# RUN stands for the id of a run.
+READING = {
+    "list": ["list"],
+    "show": ["show", "due"],
+    "presets": ["presets"],
+    "presets NAME": ["presets", "twice_daily"],
+    "next": ["next"],
+    "simulate": ["simulate"],
+    "explain": ["explain", "@daily"],
+    "run --dry-run": ["run", "--dry-run"],
+    "history": ["history"],
+    "logs": ["logs", "due"],
+    "reports": ["reports"],
+    "report": ["report", "RUN"],
+    "status": ["status"],
+    "health": ["health", "--no-scheduler"],
+    "doctor": ["doctor"],
+    "prune --dry-run": ["prune", "--dry-run"],
+    "export": ["export"],
+    "export systemd": ["export", "--format", "systemd"],
+    "search": ["search", "bread"],
+    "verify": ["verify"],
+    "completion": ["completion", "zsh"],
+    "--help": ["--help"],
+    "run --help": ["run", "--help"],
+}
+EACH = pytest.mark.parametrize("name", READING)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder where each of them has something to show, and the id of a run."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "data").mkdir()
+    (folder / "data" / "bread.md").write_text("---\ntitle: Grüße 漢字\n---\n\n# Bread\n\nFeed the starter.\n")
+    for arguments in (
+        ["init"],
+        ["add-once", "due", "--at", "2020-01-01", "--if-past", "run", "--description", "Grüße, 漢字 🎉"],
+        ["daemon", "--once", "--no-http"],
+    ):
+        assert pipesched(*arguments, cwd=folder).code == 0
+    (run,) = pipesched("history", "due", "--json", cwd=folder).json["runs"]
+    return folder, run["run_id"]
+
+
+def words(name: str, run_id: str, *more: str) -> list[str]:
+    return [PIPESCHED, *(run_id if word == "RUN" else word for word in READING[name]), *more]
+
+
+def test_every_command_reads_or_changes() -> None:
+    assert {words[0] for words in READING.values() if words[0] in COMMANDS} | CHANGING == set(COMMANDS)
+
+
+@EACH
+def test_a_reader_that_has_left_ends_the_command_quietly(project: tuple[Path, str], name: str) -> None:
+    folder, run_id = project
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        words(name, run_id), cwd=folder, env=clean_environment(), stdout=writer, stderr=subprocess.PIPE, check=False
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert b"Traceback" not in done.stderr
+    assert b"rror" not in done.stderr
+
+
+@EACH
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_behind_stdout_is_told(project: tuple[Path, str], name: str) -> None:
+    folder, run_id = project
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words(name, run_id), cwd=folder, env=clean_environment(), stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 74, done.stderr
+    assert "error: cannot write the output: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_behind_stdout_is_told_in_words_where_json_was_asked_for(
+    project: tuple[Path, str],
+) -> None:
+    folder, run_id = project
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words("list", run_id, "--json"), cwd=folder, env=clean_environment(), stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 74
+    assert "cannot write the output" in done.stderr
+
+
+@EACH
+def test_closed_streams_change_nothing_about_the_exit_code(project: tuple[Path, str], name: str) -> None:
+    folder, run_id = project
+    before = sorted(folder.iterdir())
+    script = 'exec "$@" <&- >&-'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *words(name, run_id)],
+        cwd=folder, env=clean_environment(), stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Bad file descriptor" not in done.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+@EACH
+def test_a_narrow_terminal_in_a_poor_locale_without_colour_gets_plain_ascii(
+    project: tuple[Path, str], name: str
+) -> None:
+    folder, run_id = project
+    ours, theirs = pty.openpty()
+    environment = clean_environment(
+        {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "40", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    )
+    with subprocess.Popen(
+        words(name, run_id), cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        sent = b""
+        with contextlib.suppress(OSError):  # EIO is how Linux says closed
+            while part := os.read(ours, 65536):
+                sent += part
+        os.close(ours)
+    text = sent.decode("ascii")
+    assert process.returncode == 0, text
+    assert "\x1b" not in text
+    assert "Traceback" not in text
+    tables = [line for line in text.splitlines() if line.startswith(("|", "+-"))]
+    assert all(len(line) <= 40 for line in tables), text
