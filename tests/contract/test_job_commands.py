@@ -365,6 +365,29 @@ def test_an_edit_that_has_nothing_to_do_with_a_conflict_is_made(run: Run, tmp_pa
 # ---- edit
 
 
+def test_jobs_that_share_a_collection_move_together(run: Run, tmp_path: Path) -> None:
+    run("add-cron", "a", "@daily", "--data-dir", "posts")
+    run("add-cron", "b", "@weekly", "--data-dir", "posts", "--timeout", "5m")
+    run("add-cron", "c", "@weekly", "--data-dir", "posts", "--collection-name", "other")
+    before = file(tmp_path)
+    refused(run("edit", "a", "--data-dir", "pages", "--json"), 2, "settings_conflict")
+    refused(run("edit", "a", "--timeout", "1h", "--with-sharers", "--json"), 2, "usage")
+    refused(run("edit", "a", "--chunk-overlap", "5000", "--with-sharers", "--json"), 2, "invalid_value")
+    assert file(tmp_path) == before
+    done = run("edit", "a", "--data-dir", "pages", "--timeout", "1h", "--with-sharers", "--json").json
+    assert done["job"]["id"] == "a"
+    assert [each["id"] for each in done["sharers"]] == ["b"]
+    listed = run("list", "--json").json["jobs"]
+    assert [each["config"]["data_dir"] for each in listed] == ["pages", "pages", "posts"]
+    assert [each["policy"]["timeout"] for each in listed] == [3600, 300, None]
+    assert [each["trigger"]["expression"] for each in listed] == ["@daily", "@weekly", "@weekly"]
+    moved = run("edit", "b", "--unset", "data-dir", "--collection-name", "new", "--with-sharers")
+    assert moved.out.endswith("\nchanged a, which shares the collection\n")
+    listed = run("list", "--json").json["jobs"]
+    assert [each["config"].get("collection_name") for each in listed] == ["new", "new", "other"]
+    assert [each["config"].get("data_dir") for each in listed] == [None, None, "posts"]
+
+
 def test_edit_changes_the_type_with_the_flags_of_the_add_commands(run: Run) -> None:
     run("add-cron", "x", "0 2 * * *", "--retries", "2", "--tag", "t")
     interval = job(run("edit", "x", "--days", "1", "--hours", "12", "--json"))

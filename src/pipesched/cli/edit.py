@@ -48,6 +48,13 @@ def edit(
             show_default=False,
         ),
     ] = None,
+    with_sharers: Annotated[
+        bool,
+        typer.Option(
+            "--with-sharers",
+            help="Change the folder, model, chunking and collection of all jobs that share this one's collection, too.",
+        ),
+    ] = False,
     *,
     cron: CronFlags,
     interval: IntervalFlags,
@@ -58,6 +65,7 @@ def edit(
     """Change a job in place: its schedule (also to another type), its options, its policy. Lists replace the old list.
 
     A change that cannot be made leaves the job as it was. A new schedule counts from now on: nothing of it is caught up.
+    Jobs that share a collection must agree on what is in it: --with-sharers changes them all, or none.
 
     Example: pipesched edit nightly --hour 3 --unset timeout --tag blog --tag nightly
     """
@@ -66,6 +74,7 @@ def edit(
     from pipesched.cli.resolution import default_zone, documents, job_file_config
     from pipesched.errors import InvalidValue, UsageError
     from pipesched.jobs.build import Edit, edited, unset_names
+    from pipesched.jobs.sharing import COLLECTION_OPTIONS, sharers
     from pipesched.jobs.store import JobStore
     from pipesched.options import PIPELINE_OPTIONS
 
@@ -83,28 +92,43 @@ def edit(
     )
     if change.empty:
         raise UsageError("nothing to change was given", hint="see pipesched edit --help for the options")
+    shared = change.only(COLLECTION_OPTIONS)
+    if with_sharers and shared.empty:
+        raise UsageError(
+            "--with-sharers goes with an option of the collection",
+            hint="such as --data-dir, --embedding-model, --chunk-size or --collection-name",
+        )
     store = JobStore(app.paths.job_file)
     now = app.now().replace(microsecond=0)
     job_file = store.load(schedules=False)
+    others = (
+        sharers(job_file, job_id, environment=app.environment, home=app.paths.home) if with_sharers else []
+    )
     if "timezone" in given:
         job_zone(given["timezone"], job_file)
     zone = default_zone(job_file)
     before: list[Job] = []
 
     def apply(old: Job) -> Job:
+        if old.id != job_id:
+            return edited(old, shared, default_zone=zone, now=now)
         before.append(old)
         return edited(old, change, default_zone=zone, now=now)
 
     touches_index = pipeline.given() or any(name in PIPELINE_OPTIONS for name in names)
-    changed = store.edit(job_id, apply, check=sharing_check(app) if touches_index else None)
+    changed, *changed_too = store.edit_all(
+        [job_id, *others], apply, check=sharing_check(app) if touches_index else None
+    )
     if changed.since != before[0].since:
         record_gap(app, before, now, resumed=changed.enabled and not before[0].enabled)
-    row = documents(app, job_file.with_jobs([changed]), [changed])[0]
+    row, *rows_too = documents(app, job_file.with_jobs([changed, *changed_too]), [changed, *changed_too])
     if app.json:
-        app.out.document({"job": row})
+        app.out.document({"job": row} | ({"sharers": rows_too} if with_sharers else {}))
         return
     app.out.line(f"changed {job_id}")
     print_schedule(app, row)
+    for other in others:
+        app.out.line(f"changed {other}, which shares the collection")
 
 
 def remove(

@@ -156,6 +156,12 @@ class Edit:
     def empty(self) -> bool:
         return not (self.given or self.config.set_values() or self.trigger.kinds() or self.unset)
 
+    def only(self, options: Collection[str]) -> Edit:
+        """The same, of these pipeline options alone."""
+        config = {name: value for name, value in self.config.set_values().items() if name in options}
+        unset = [name for name in self.unset if name in options]
+        return Edit({}, PipelineConfig.checked(config), TriggerOptions(), unset)
+
 
 def unset_names(words: Collection[str], *, given: Collection[str]) -> list[str]:
     """The options that `--unset` names, with or without dashes. Raises InvalidValue."""

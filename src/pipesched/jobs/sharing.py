@@ -20,6 +20,8 @@ MUST_AGREE: Final = (
     "chunk_overlap",
     "use_chunking",
 )
+COLLECTION_OPTIONS: Final = (*MUST_AGREE, "storage_path", "collection_name")
+"""What those who share a collection have to change together."""
 _NOTHING: Final = PipelineConfig()
 _Real = Callable[[str], str]
 
@@ -79,6 +81,22 @@ def check_sharing(
                 raise _conflict(job_id, options, other_id, resolver.job(job_file.jobs[other_id]), real)
 
 
+def sharers(job_file: JobFile, job_id: str, *, environment: PipelineConfig, home: Path) -> list[str]:
+    """The other jobs that write to the collection of `job_id`. Raises NotFound, InvalidValue where its options do not fit together."""
+    resolver = Resolver(defaults=job_file.defaults.config, environment=environment, home=home)
+    real = lru_cache(maxsize=None)(os.path.realpath)
+    mine = _collection(resolver.job(job_file.job(job_id)), real)
+    found = []
+    for job in job_file.jobs.values():
+        try:
+            shares = job.id != job_id and _collection(resolver.job(job), real) == mine
+        except InvalidValue:
+            continue  # it cannot run either
+        if shares:
+            found.append(job.id)
+    return found
+
+
 def _collection(options: PipelineOptions, real: _Real) -> tuple[str, str]:
     path = options.storage_path
     return path.lower() if is_server(path) else real(path), options.collection_name
@@ -103,6 +121,6 @@ def _conflict(
     return SettingsConflict(
         f"job {job_id} would write to the same collection as job {other_id}"
         f" ({mine.collection_name} in {mine.storage_path}) with another {said}",
-        hint="make them agree (for all jobs at once: under defaults in the job file), or give one of them another"
-        " --collection-name or --storage-path",
+        hint=f"make them agree (all that share it at once: pipesched edit {other_id} ... --with-sharers), or give one of them"
+        " another --collection-name or --storage-path",
     )
