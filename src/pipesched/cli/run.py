@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -118,6 +119,10 @@ def _run(
             done = execute(app, request, options, wait_seconds=wait_seconds, progress=progress)
             telling.ended(done)
             _print(app, request, done)  # whoever waits for it need not wait for whom it is told to
+    if options.ci_mode:
+        from pipesched.cli import github
+
+        github.tell(app, done, Path(options.data_dir))
     if done.exit_code:
         raise typer.Exit(done.exit_code)
 
