@@ -1,5 +1,6 @@
 """`doctor`, `prune`, `notify-test` as programs meet them."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,6 +51,21 @@ def test_prune_deletes_what_it_said_it_would_and_is_done_then(world: World) -> N
     plain = pipesched("prune", "--keep-runs", "1", cwd=world.home)
     assert plain.out.splitlines()[0].split() == ["what", "gone", "size", "because"]
     assert len(pipesched("history", "--json", cwd=world.home).json["runs"]) == 1
+
+
+def test_prune_gives_the_disk_back_what_rows_have_left(world: World) -> None:
+    path = world.paths.ledger
+    with sqlite3.connect(path) as db:  # what a ledger of many runs has become when they have gone
+        db.execute("CREATE TABLE filler (text)")
+        db.executemany("INSERT INTO filler VALUES (?)", (("x" * 1000,) for _ in range(2500)))
+        db.execute("DROP TABLE filler")
+    db.close()
+    large = path.stat().st_size
+    said = pipesched("prune", "--dry-run", "--json", cwd=world.home).json["given_back_bytes"]
+    done = pipesched("prune", "--json", cwd=world.home).json["given_back_bytes"]
+    assert done >= said > 2_000_000
+    assert path.stat().st_size < large / 5
+    assert pipesched("prune", "--json", cwd=world.home).json["given_back_bytes"] == 0
 
 
 def test_prune_without_a_state_folder_makes_none(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipesched.cli.app import App
+from pipesched.errors import PipeschedError
 from pipesched.settings import KEEP_CACHE_DAYS, KEEP_DAYS, KEEP_MANIFEST_DAYS, KEEP_RUNS, PRUNE_LOCK
 
 if TYPE_CHECKING:
@@ -41,32 +44,40 @@ def prune(
 
     keep = Keep(days=keep_days, runs=keep_runs)
     if not app.paths.state_dir.is_dir():
-        _print(app, dry_run, keep, *_nothing())
+        _print(app, dry_run, keep, _nothing())
         return
     check_owner(app.paths.state_dir)
     if dry_run:
-        _print(app, dry_run, keep, *_look(app, keep))
+        _print(app, dry_run, keep, _look(app, keep))
         return
     lock = KernelLock(app.paths.state_dir / PRUNE_LOCK, what="pipesched prune")
     if not lock.try_acquire():
         raise Busy(f"{lock.holder()} prunes already", hint="it takes seconds; try again")
     with lock:
-        _print(app, dry_run, keep, *_do(app, keep))
+        _print(app, dry_run, keep, _do(app, keep))
         app.paths.pruned.touch(mode=0o600)
 
 
-Found = tuple["RetentionPlan", "CachePruned", "list[OldManifest]", "list[str]"]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What goes, or would. `free`: bytes that deleted rows have left in databases; `kept`: what could not be done, and why."""
+
+    plan: RetentionPlan
+    cache: CachePruned
+    manifests: Sequence[OldManifest] = ()
+    free: int = 0
+    kept: Sequence[str] = ()
 
 
-def _nothing() -> Found:
+def _nothing() -> _Found:
     from pipesched.pipeline.retention import CachePruned
     from pipesched.runs.retention import RetentionPlan
 
-    return RetentionPlan(), CachePruned(), [], []
+    return _Found(RetentionPlan(), CachePruned())
 
 
-def _look(app: App, keep: Keep) -> Found:
-    from pipesched.pipeline.retention import old_manifests, prune_cache
+def _look(app: App, keep: Keep) -> _Found:
+    from pipesched.pipeline.retention import give_back, old_manifests, prune_cache
     from pipesched.runs.ledger import Ledger
     from pipesched.runs.retention import plan
 
@@ -74,28 +85,40 @@ def _look(app: App, keep: Keep) -> Found:
     with Ledger.open(app.paths.ledger, create=False) as ledger:
         found = plan(ledger, app.paths, keep, now)
         running = bool(ledger.active())
+        free = ledger.reclaimable()
     index_dir = app.paths.index_dir
-    old = old_manifests(index_dir, used=used, now=now)
-    return found, prune_cache(index_dir, now=now, dry_run=True, running=running), old, []
+    return _Found(
+        plan=found,
+        cache=prune_cache(index_dir, now=now, dry_run=True, running=running),
+        manifests=old_manifests(index_dir, used=used, now=now),
+        free=free if running else free + give_back(index_dir, dry_run=True),
+    )
 
 
-def _do(app: App, keep: Keep) -> Found:
-    from pipesched.pipeline.retention import old_manifests, prune_cache, remove_manifest
+def _do(app: App, keep: Keep) -> _Found:
+    from pipesched.pipeline.retention import give_back, old_manifests, prune_cache, remove_manifest
     from pipesched.runs.ledger import Ledger
     from pipesched.runs.retention import Pruned, execute, plan
 
     now, used = app.now(), _used(app)
-    found, running = Pruned(), False
+    found, running, free = Pruned(), False, 0
+    kept: list[str] = []
     if app.paths.ledger.exists():
         with Ledger.open(app.paths.ledger, create=True) as ledger:
             found = execute(plan(ledger, app.paths, keep, now), ledger)
             running = bool(ledger.active())
+            try:
+                free = ledger.give_back()
+            except PipeschedError as error:  # the rows have gone all the same
+                kept.append(f"the ledger stays as large as it was: {error.message}")
     index_dir = app.paths.index_dir
     old = old_manifests(index_dir, used=used, now=now)
     for each in old:
         remove_manifest(each)
     cache = prune_cache(index_dir, now=now, dry_run=False, running=running)
-    return found.gone, cache, old, list(found.kept)
+    if not running:  # it may be writing to them
+        free += give_back(index_dir, dry_run=False)
+    return _Found(found.gone, cache, old, free, [*found.kept, *kept])
 
 
 def _used(app: App) -> set[Path]:
@@ -110,15 +133,8 @@ def _used(app: App) -> set[Path]:
     }
 
 
-def _print(
-    app: App,
-    dry_run: bool,
-    keep: Keep,
-    plan: RetentionPlan,
-    cache: CachePruned,
-    manifests: list[OldManifest],
-    kept: list[str],
-) -> None:
+def _print(app: App, dry_run: bool, keep: Keep, found: _Found) -> None:
+    plan, cache, manifests, kept = found.plan, found.cache, found.manifests, found.kept
     counts = [
         ("runs", plan.rows, 0, f"older than {keep.days} days, or beyond {keep.runs} of their job"),
         ("logs", plan.files("log"), _bytes(plan, "log"), f"of these runs, or over {_size(keep.log_bytes)} together"),
@@ -133,6 +149,7 @@ def _print(
             "keep": {"days": keep.days, "runs": keep.runs},
             "pruned": {name: count for name, count, _, _ in counts},
             "bytes": sum(size for _, _, size, _ in counts),
+            "given_back_bytes": found.free,
             "kept": [*kept, *([cache.kept] if cache.kept else [])],
         }
         if dry_run:
@@ -150,7 +167,15 @@ def _print(
     else:
         app.out.table(
             ("what", "would go" if dry_run else "gone", "size", "because"),
-            [(name, str(count), _size(size) if size else "-", why) for name, count, size, why in counts],
+            [
+                *((name, str(count), _size(size) if size else "-", why) for name, count, size, why in counts),
+                (
+                    "disk",
+                    "-",
+                    _size(found.free) if found.free else "-",
+                    "what rows that went before have left free",
+                ),
+            ],
         )
     for each in [*kept, *([f"no embedding was looked at: {cache.kept}"] if cache.kept else [])]:
         app.out.note(f"warning: {each}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from pipesched import compaction
 from pipesched.errors import Busy, DataError, InputOutputError, NotPermitted, PipeschedError
 from pipesched.files import umask
 
@@ -46,6 +47,7 @@ class Database:
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
+                compaction.prepare(connection)
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 database = cls(path, connection)
@@ -163,6 +165,15 @@ class Database:
             self.execute("ROLLBACK")
             raise
         self.execute("COMMIT")
+
+    def reclaimable(self) -> int:
+        with translated(self.path):
+            return compaction.reclaimable(self._connection)
+
+    def give_back(self) -> int:
+        """Give the disk back what deleted rows have left; the bytes are returned."""
+        with translated(self.path):
+            return compaction.give_back(self._connection)
 
     def close(self) -> None:
         with translated(self.path):

@@ -140,6 +140,27 @@ def _seconds(time: datetime) -> int:
     return (time - _EPOCH) // _SECOND
 
 
+def give_back(index_dir: Path, *, dry_run: bool) -> int:
+    """The bytes that what was deleted has left in the cache and the manifests, given back to the disk.
+
+    A file that cannot be used, or is being used, is left as it is.
+    """
+    total = 0
+    files = [(index_dir / cache.FILE, cache.MIGRATIONS), *((path, MANIFEST) for path in manifests(index_dir))]
+    for path, migrations in files:
+        if not path.exists():
+            continue
+        found = 0
+        with suppress(PipeschedError), closing(Database.open_to_read(path, migrations)) as database:
+            found = database.reclaimable()
+        if not found or dry_run:
+            total += found
+            continue
+        with suppress(PipeschedError), closing(Database.open(path, migrations)) as database:
+            total += database.give_back()
+    return total
+
+
 def manifests(index_dir: Path) -> Iterator[Path]:
     """The manifests' files, those that were set aside left out."""
     with suppress(FileNotFoundError, NotADirectoryError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from pipesched import compaction
 from pipesched.errors import DataError, InputOutputError, NotPermitted
 from pipesched.runs.database import (
     Stamp,
@@ -64,6 +65,15 @@ class Connection:
         """All changes inside are one: durable, together, when it ends; an error undoes them all. One sync of the disk for 1,000 claims."""
         with self._write():
             yield
+
+    def reclaimable(self) -> int:
+        """Bytes of the file that `give_back` would give back."""
+        return self._read(compaction.reclaimable)
+
+    def give_back(self) -> int:
+        """Give the disk back what deleted rows have left; the bytes are returned."""
+        with self._lock, translated(self.path):
+            return compaction.give_back(self._db)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from pipesched import files
+from pipesched import compaction, files
 from pipesched.errors import (
     Busy,
     CannotCreate,
@@ -58,6 +58,7 @@ def open_writable(path: Path) -> sqlite3.Connection:
         db = _connect(f"file:{quote(str(path))}?mode=rw")
         with _closed_on_error(db):
             _check_version(db, path)
+            compaction.prepare(db)
             _write_ahead(db)
             db.execute("PRAGMA synchronous = FULL")
             if user_version(db) < VERSION:

@@ -12,7 +12,14 @@ import pytest
 from pipesched.files import KernelLock
 from pipesched.pipeline.cache import FILE
 from pipesched.pipeline.manifest import Manifest, manifest_path
-from pipesched.pipeline.retention import CachePruned, manifests, old_manifests, prune_cache, remove_manifest
+from pipesched.pipeline.retention import (
+    CachePruned,
+    give_back,
+    manifests,
+    old_manifests,
+    prune_cache,
+    remove_manifest,
+)
 from pipesched.pipeline.stores import lock_path
 from support.indexing import NOW, Index
 
@@ -176,3 +183,19 @@ def test_a_run_notes_which_collection_its_manifest_is_of(index: Index) -> None:
     made = Manifest.copy(path)
     assert made.place() == (os.path.realpath(index.options.storage_path), index.options.collection_name)
     made.close()
+
+
+def test_the_disk_gets_back_what_embeddings_and_chunks_have_left(index: Index) -> None:
+    files = [index.index_dir / FILE, *manifests(index.index_dir)]
+    for path in files:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE filler (text)")
+            db.executemany("INSERT INTO filler VALUES (?)", (("x" * 1000,) for _ in range(2000)))
+            db.execute("DROP TABLE filler")
+    large = [path.stat().st_size for path in files]
+    said = give_back(index.index_dir, dry_run=True)
+    assert [path.stat().st_size for path in files] == large
+    assert give_back(index.index_dir, dry_run=False) == said > 2_000_000 * len(files)
+    assert all(path.stat().st_size < size / 5 for path, size in zip(files, large, strict=True))
+    assert give_back(index.index_dir, dry_run=False) == 0
+    assert index.verify().ok
