@@ -481,3 +481,21 @@ def test_a_claimed_runs_row_is_left_to_its_scheduler(place: Place) -> None:
     assert done.code == 2
     with Ledger.open(place.ledger_path, create=False) as ledger:
         assert [(run.run_id, run.status) for run in ledger.history()] == [("ours", "queued")]
+
+
+@pytest.mark.parametrize("command", ["logs", "report", "cancel"])
+def test_a_run_id_that_is_nearly_right_or_cut_short_gets_the_right_one_as_a_hint(
+    run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    assert run("add-cron", "nightly", "0 2 * * *").code == 0
+    right = run("run", "nightly", "--dry-run", "--json").json["run_id"]
+    last = "0" if right[-1] != "0" else "1"
+    for wrong in (right[:-1] + last, right[:20]):
+        done = run(command, wrong)
+        assert done.code == 4
+        assert done.err.splitlines() == [
+            f"error: there is no {'report' if command == 'report' else 'run'} {wrong!r}",
+            f"hint: did you mean {right}?",
+        ]
+    assert "did you mean" not in run(command, "20200101T000000.000Z-x-00000000").err

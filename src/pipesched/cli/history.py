@@ -174,7 +174,7 @@ def _print(app: App, lines: Iterator[str]) -> None:
 
 def _find_log(app: App, ledger: Ledger, name: str, *, follow: bool) -> tuple[str, Path]:
     """The run that `name` means and its log. Raises NotFound."""
-    from pipesched.runs.ids import is_run_id
+    from pipesched.runs.ids import has_time, is_run_id, nearest
     from pipesched.runs.logs import log_path
     from pipesched.runs.model import ACTIVE
 
@@ -197,6 +197,10 @@ def _find_log(app: App, ledger: Ledger, name: str, *, follow: bool) -> tuple[str
         raise NotFound(
             f"run {name} has no log ({why})", hint=f"see pipesched report {name}", code="log_not_found"
         )
+    if has_time(name):
+        known = (each.run_id for each in ledger.history(limit=200))
+        hint = nearest(name, known, otherwise="see pipesched history")
+        raise NotFound(f"there is no run {name!r}", hint=hint, code="run_not_found")
     _job_file_knows(app, name)
     raise NotFound(
         f"no run of job {name} has a log yet", hint=f"see pipesched history {name}", code="log_not_found"

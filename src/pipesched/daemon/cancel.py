@@ -14,6 +14,7 @@ from pipesched.daemon.children import KILL_GRACE_SECONDS, PIPE_GRACE_SECONDS
 from pipesched.daemon.processes import signal_run
 from pipesched.errors import InputOutputError, NotFound, NotPermitted, UsageError
 from pipesched.files import KernelLock
+from pipesched.runs.ids import nearest
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.model import ACTIVE
 from pipesched.runs.process import alive
@@ -75,7 +76,11 @@ def _known(ledger: Ledger, run_id: str) -> Run:
     if run is None:
         raise NotFound(
             f"there is no run {run_id!r}",
-            hint="see pipesched history --status running",
+            hint=nearest(
+                run_id,
+                (each.run_id for each in (*ledger.active(), *ledger.history(limit=200))),
+                otherwise="see pipesched history --status running",
+            ),
             code="run_not_found",
         )
     return run

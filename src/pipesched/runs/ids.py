@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 from pipesched.errors import InvalidValue
 
+_TIME: Final = re.compile(r"\d{8}T\d{6}")
 RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -24,6 +27,19 @@ def time_prefix(utc: datetime) -> str:
 
 def is_run_id(text: str) -> bool:
     return RUN_ID.fullmatch(text) is not None
+
+
+def has_time(text: str) -> bool:
+    """Whether it begins as the ids do that are made here; a job's id hardly does."""
+    return _TIME.match(text) is not None
+
+
+def nearest(text: str, known: Iterable[str], *, otherwise: str) -> str:
+    """A hint for who wrote `text`: the id that begins with it, or is nearly it; `otherwise` where none is."""
+    names = list(known)
+    begun = [name for name in names if name.startswith(text)] if text else []
+    near = begun or difflib.get_close_matches(text, names, n=1, cutoff=0.8)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def check_run_id(text: str) -> str:

@@ -10,13 +10,14 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, cast
 
 from pipesched import files
 from pipesched.errors import CannotCreate, DataError, InputOutputError, NotFound, NotPermitted
 from pipesched.report import RunReport
-from pipesched.runs.ids import time_prefix
+from pipesched.runs.ids import nearest, time_prefix
 from pipesched.settings import SCHEMA_VERSION
 
 CI_SUMMARY: Final = "ci_summary.json"
@@ -98,7 +99,9 @@ def read_report(folder: Path, name: str) -> dict[str, Any]:
     for candidate in names(folder):
         if name in {candidate, candidate.removesuffix(".json"), run_id_of(candidate)}:
             return {**_read(folder / candidate), "filename": candidate}
-    raise NotFound(f"there is no report {name!r}", hint="see pipesched reports", code="report_not_found")
+    newest = list(islice(names(folder), 200))
+    hint = nearest(name, (*filter(None, map(run_id_of, newest)), *newest), otherwise="see pipesched reports")
+    raise NotFound(f"there is no report {name!r}", hint=hint, code="report_not_found")
 
 
 def names(folder: Path) -> Iterator[str]:
