@@ -1,15 +1,20 @@
-"""The page in a real headless Chromium: it renders under its own policy, in light and dark, wide and narrow."""
+"""The page in a real headless Chromium: it renders under its own policy, and is accessible, in light and dark, wide and narrow."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipesched.http.server import StatusServer
 from pipesched.views.scheduler import SchedulerFacts
+from support.endpoint import get
 from support.machine import program
 from support.world import NOW, World, WorldSource
 
@@ -36,10 +41,28 @@ def url(tmp_path: Path) -> Iterator[str]:
     for day in range(8, -1, -1):
         at = (NOW - timedelta(days=day)).replace(hour=1, minute=0)
         world.ran("daily_incremental", at, took=3 + day % 4, documents=held, report=day == 0)
+    failed = []
     for half in range(12, -1, -1):
         status = "failed" if half < 3 else "succeeded"
         reason = f"Ollama cannot be reached {HELL}" if half < 3 else ""
-        world.ran("docs", NOW - timedelta(minutes=30 * half), status, reason=reason, documents=held)
+        run_id = world.ran("docs", NOW - timedelta(minutes=30 * half), status, reason=reason, documents=held)
+        if status == "failed":
+            failed.append(run_id)
+    world.skipped(
+        "docs", NOW - timedelta(hours=11), NOW - timedelta(hours=8), 7, "missed", f"it was down {HELL}"
+    )
+    world.paths.logs_dir.mkdir()
+    for run_id in failed:
+        (world.paths.logs_dir / f"{run_id}.log").write_text(f"hint: ollama serve {HELL}\n")
+    yield from serve(world)
+
+
+@pytest.fixture
+def empty_url(tmp_path: Path) -> Iterator[str]:
+    yield from serve(World(tmp_path))
+
+
+def serve(world: World) -> Iterator[str]:
     server = StatusServer("127.0.0.1:0", token=None, source=WorldSource(world))
     server.start()
     yield server.url
@@ -91,3 +114,80 @@ def test_the_browser_takes_the_page_as_it_is_meant(tmp_path: Path, url: str) -> 
     )
     rows = re.findall(r"<tr[ >]", done.stdout)
     assert len(rows) > 15
+
+
+def whole(url: str) -> str:
+    host, port = url.removeprefix("http://").split(":")
+    return get((host, int(port)), "/").text
+
+
+CHECK = """
+axe.run({resultTypes: ["violations"]}).then(found => ({
+  dark: matchMedia("(prefers-color-scheme: dark)").matches, width: innerWidth, needed: document.documentElement.scrollWidth,
+  wide: [...document.querySelectorAll("main *")].filter(each => each.getBoundingClientRect().right > innerWidth + 1)
+    .map(each => each.outerHTML.slice(0, 200)),
+  passed: found.passes.length,
+  violations: found.violations.map(each => ({id: each.id, help: each.help, nodes: each.nodes.map(node => node.html + node.failureSummary)})),
+}), error => ({error: String(error)})).then(found => parent.postMessage(JSON.stringify(found), "*"));
+"""
+HOST = """<!doctype html><html><body style="margin: 0"><pre id="found"></pre>
+<iframe src="page.html" style="border: 0; width: WIDTHpx; height: 1400px"></iframe>
+<script>addEventListener("message", event => { document.getElementById("found").textContent = event.data; });</script></body></html>
+"""
+
+
+def examined(tmp_path: Path, document: str, width: int, *flags: str) -> Any:
+    """What axe-core says of `document` in a window so wide. Its own policy would let no script in, so it is put into a file."""
+    axe = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+    script = f"<script>{axe}</script><script>{CHECK}</script></body>"
+    (tmp_path / "page.html").write_text(document.replace("</body>", script), "utf-8")
+    host = tmp_path / "host.html"
+    host.write_text(HOST.replace("WIDTH", str(width)))
+    done = chromium(
+        tmp_path,
+        host.as_uri(),
+        "--dump-dom",
+        "--virtual-time-budget=20000",
+        "--window-size=1300,1500",
+        *flags,
+    )
+    found = re.search(r'<pre id="found">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None, done.stderr
+    return json.loads(unescape(found[1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "flags", "dark"),
+    [
+        (1200, (), False),
+        (1200, ("--force-dark-mode",), True),
+        (340, (), False),
+        (340, ("--force-dark-mode",), True),
+    ],
+    ids=["light", "dark", "narrow", "narrow-dark"],
+)
+def test_axe_finds_nothing_to_object_to(
+    tmp_path: Path, url: str, width: int, flags: tuple[str, ...], *, dark: bool
+) -> None:
+    found = examined(tmp_path, whole(url), width, *flags)
+    assert found["violations"] == []
+    assert (found["dark"], found["width"]) == (dark, width), "it has looked at what was meant"
+    assert found["needed"] <= width, found["wide"]
+    assert found["passed"] > 15
+
+
+@pytest.mark.slow
+def test_axe_has_no_objection_to_a_page_without_jobs(tmp_path: Path, empty_url: str) -> None:
+    assert examined(tmp_path, whole(empty_url), 1200)["violations"] == []
+
+
+@pytest.mark.slow
+def test_axe_does_look(tmp_path: Path, url: str) -> None:
+    broken = re.sub(r"<title>.*?</title>", "", whole(url), count=1).replace('<html lang="en">', "<html>")
+    found = examined(tmp_path, broken.replace("var(--soft)", "#ddd"), 1200)
+    assert {each["id"] for each in found["violations"]} >= {
+        "document-title",
+        "html-has-lang",
+        "color-contrast",
+    }
