@@ -8,6 +8,7 @@ from typing import Literal
 from pipesched.pipeline.mode import Generation
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.stores import Probe
+from pipesched.pipeline.stores.probe import UNMARKED
 
 Check = Literal["probe", "rows", "vectors"]
 """How closely the collection is compared with the record: by its counters, row by row, or vector by vector."""
@@ -46,9 +47,11 @@ def look(session: Session, *, check: Check, replacing: bool) -> Met:
     session.suspect |= replacing and present is not None
     # Without a UUID it was made, and not yet recorded, when a run died: empty, or somebody else's.
     if present is not None and (live is None or present.uuid != live.uuid):
-        from pipesched.pipeline.takeover import take_over
+        from pipesched.pipeline.takeover import retire_strays, take_over
 
-        return Met(take_over(session, live), present, imported=True)
+        taken = take_over(session, live)
+        retire_strays(session)
+        return Met(taken, present, imported=True)
     if live is not None and live.uuid:
         _check_drift(session, live, present, check=check, replacing=replacing)
     return Met(live, present)
@@ -72,6 +75,11 @@ def _check_drift(
         # Only a writer changes these, and it was none of ours: Chroma may die of them.
         session.suspect = True
         same = False
+    if present.mark == UNMARKED:
+        session.notes.append("the collection had lost pipesched's mark, and has it again")
+        session.changing()  # the mark is put at the end
+    elif recorded and recorded.mark and present.mark and recorded.mark != present.mark:
+        session.changing()
     # One that will be replaced may be beyond reading.
     if (same and check == "probe") or replacing:
         return

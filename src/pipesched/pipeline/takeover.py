@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from pipesched.errors import CollectionNotOurs
 from pipesched.pipeline import drift
 from pipesched.pipeline.index_settings import IndexSettings
+from pipesched.pipeline.manifest import manifest_path
 from pipesched.pipeline.mode import Generation
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.stores.inspection import inspect_folder
@@ -50,6 +53,40 @@ def take_over(session: Session, live: Generation | None) -> Generation:
         extra = drift.read_back(manifest, number, session.store.pages(session.collection))
         session.store.delete(session.collection, extra)
     return generation
+
+
+def retire_strays(session: Session) -> None:
+    """Record generations beside the collection that the lost manifest knew: they are dropped after their grace, as it would have done."""
+    manifest = session.manifest
+    known = {generation.number for generation in manifest.generations()}
+    beside = re.compile(re.escape(session.collection) + r"__g(\d+)")
+    for uuid, name in sorted(session.names().items()):
+        number = int(found[1]) if (found := beside.fullmatch(name)) else 0
+        if not number or number in known or name in session.damaged:
+            continue
+        # One that has a manifest of its own is somebody's collection by that name.
+        if manifest_path(manifest.database.path.parent, session.options.storage_path, name).exists():
+            continue
+        info = session.store.find(name)
+        mark = Mark.from_metadata(info.metadata) if info else None
+        if mark is None or mark.generation != number:
+            continue
+        manifest.put_generation(
+            Generation(
+                number=number,
+                name=name,
+                uuid=uuid,
+                state="retired",
+                settings=None,
+                data_dir=mark.data_dir,
+                pattern=mark.data_dir_pattern,
+                documents="",
+                mode="full",
+                reason="",
+                fresh_after=None,
+                since=session.timestamp,
+            )
+        )
 
 
 def discard_unreadable(session: Session, live: Generation | None) -> None:

@@ -146,6 +146,12 @@ def _compare(
         store, info = _open(options, backends)
         try:
             mark = Mark.from_metadata(info.metadata) if info else None
+            live = session.manifest.generation("live")
+            if info is not None and mark is None and live is not None and live.uuid == info.uuid:
+                return Verified(
+                    settings=("the collection has lost pipesched's mark",),
+                    message="somebody took pipesched's mark from the collection: pipesched run puts it back",
+                )
             if info is not None and mark is None:
                 raise CollectionNotOurs(
                     f"the collection {info.name} was not made by pipesched",
@@ -156,7 +162,6 @@ def _compare(
             spec = current(told, recorded, session.cache.revision(told.fingerprint))
             target = IndexSettings.of(options, spec)
             if mark is not None and mark.settings != target.digest:
-                live = session.manifest.generation("live")
                 why = live.settings.differences(target) if live and live.settings else []
                 return Verified(
                     settings=tuple(why or ["the collection was made with other settings"]),

@@ -7,14 +7,21 @@ this in a process that has the store open, because closing our handle would drop
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from pipesched.options import is_server
+from pipesched.pipeline.stores.mark import MARK_KEY
+
+UNMARKED: Final = "unmarked"
 
 _KNOWN_SCHEMA = {"sysdb": 10, "metadb": 6, "embeddings_queue": 2}
 """The highest migration of each kind in chromadb 1.5; a store beyond it is looked at through Chroma itself."""
@@ -25,12 +32,14 @@ class Probe:
     """One collection at one moment. `writes`: its last sequence number (-1 where a server does not tell).
 
     `files`: sizes and times of its index's files, which only a writer changes; "" where there are none, or it cannot be told.
+    `mark`: a hash of what it says about itself, UNMARKED where it does not say that it is ours; "" where that was not asked.
     """
 
     uuid: str
     count: int
     writes: int
     files: str = ""
+    mark: str = ""
 
 
 def probe(storage_path: str) -> dict[str, Probe] | None:
@@ -69,15 +78,28 @@ def _read(connection: sqlite3.Connection, folder: Path) -> dict[str, Probe] | No
         JOIN segments s ON s.collection = c.id AND s.scope = 'METADATA'
         """
     ).fetchall()
+    said: dict[str, dict[str, object]] = defaultdict(dict)
+    for uuid, key, *values in connection.execute(
+        "SELECT collection_id, key, str_value, int_value, float_value, bool_value FROM collection_metadata"
+    ):
+        said[uuid][key] = next((value for value in values if value is not None), None)
     return {
         name: Probe(
             uuid=uuid,
             count=count,
             writes=writes if isinstance(writes, int) else 0,
             files=_files(folder / str(index)),
+            mark=mark_hash(said[uuid]),
         )
         for name, uuid, count, writes, index in rows
     }
+
+
+def mark_hash(metadata: Mapping[str, object]) -> str:
+    """Of a collection's metadata, as one way of asking gives it (another gives a bool as a number)."""
+    if MARK_KEY not in metadata:
+        return UNMARKED
+    return hashlib.sha256(repr(sorted(metadata.items())).encode()).hexdigest()[:16]
 
 
 def _files(index: Path) -> str:

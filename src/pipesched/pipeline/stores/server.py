@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 
-from pipesched.pipeline.stores.probe import Probe
+from pipesched.pipeline.stores.probe import Probe, mark_hash
 
 _TIMEOUT_SECONDS = 5.0
 _PAGE = 1000
@@ -36,7 +36,12 @@ def probe_server(url: str) -> dict[str, Probe] | None:
         while isinstance(page := _get_json(f"{base}?limit={_PAGE}&offset={len(found)}"), list):
             for entry in page:
                 count = _get_json(f"{base}/{entry['id']}/count")
-                found[entry["name"]] = Probe(uuid=entry["id"], count=int(str(count)), writes=-1)
+                found[entry["name"]] = Probe(
+                    uuid=entry["id"],
+                    count=int(str(count)),
+                    writes=-1,
+                    mark=mark_hash(entry.get("metadata") or {}),
+                )
             if len(page) < _PAGE:
                 return found
     except (OSError, ValueError, KeyError, TypeError, HTTPException):
