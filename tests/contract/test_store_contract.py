@@ -194,6 +194,16 @@ def test_upserting_replaces_text_vector_and_metadata_and_drops_the_keys_that_wen
     np.testing.assert_allclose(row.vector, unit(0, 0, 1), atol=1e-6)
 
 
+def test_rows_said_to_be_fresh_are_as_any_others_beside_rows_that_are_not(posts: VectorStore) -> None:
+    posts.upsert("posts", [record("old", description="old", cover_image="c.png")])
+    posts.upsert("posts", [record("new", description="new"), record("old")], fresh={"new"})
+    found = {row.id: row.metadata for row in posts.get("posts", ["new", "old"])}
+    assert found == {
+        "new": {"source": "new.md", "chunk_index": 0, "description": "new"},
+        "old": {"source": "old.md", "chunk_index": 0},
+    }
+
+
 def test_metadata_alone_can_be_replaced(posts: VectorStore) -> None:
     posts.upsert("posts", [record("a", "kept", unit(3, 4), description="old", categories=["x"])])
     posts.update_metadata("posts", [("a", {"source": "b.md", "date": "2026-01-18"})])

@@ -5,7 +5,7 @@ import os
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,8 +123,8 @@ def hash_backends(model: Model, **others: Any) -> Backends:
 class LossyStore(MemoryStore):
     """Loses a row of every upsert, and says nothing."""
 
-    def upsert(self, name: str, records: Sequence[Record]) -> None:
-        super().upsert(name, records[1:])
+    def upsert(self, name: str, records: Sequence[Record], *, fresh: Container[str] = ()) -> None:
+        super().upsert(name, records[1:], fresh=fresh)
 
 
 class NoNote:

@@ -2,7 +2,7 @@
 
 import copy
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,7 +81,7 @@ class MemoryStore:
         for start in range(0, len(rows), PAGE):
             yield rows[start : start + PAGE]
 
-    def upsert(self, name: str, records: Sequence[Record]) -> None:
+    def upsert(self, name: str, records: Sequence[Record], *, fresh: Container[str] = ()) -> None:
         collection = self._collection(name)
         for record in records:
             self._check(collection, record.vector)
@@ -93,6 +93,7 @@ class MemoryStore:
             assert record.vector is not None
             collection.dimension = len(record.vector)
             old = collection.rows.get(record.id)
+            assert old is None or record.id not in fresh, f"{record.id} was said to be fresh, and is there"
             collection.rows[record.id] = replace(
                 record,
                 metadata=_merged(old.metadata if old else {}, record.metadata),

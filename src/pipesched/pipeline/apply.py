@@ -76,7 +76,7 @@ def apply(
     if write or describe or drop:
         manifest.intend(generation, _intents(items))
         faults.reach("intended")
-        store.upsert(name, write)
+        store.upsert(name, write, fresh={row for item in items for row in item.plan.fresh})
         faults.reach("upserted")
         store.update_metadata(name, describe)
         faults.reach("updated")

@@ -265,13 +265,20 @@ def _guard(scan: Scan, recorded: Mapping[str, RecordedFile], vanished: set[str])
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """One document's rows. `write`: text and vector too; `describe`: metadata only; `drop`: stale ids."""
+    """One document's rows. `write`: text and vector too; `describe`: metadata only; `drop`: stale ids.
 
-    write: tuple[Row, ...]
-    describe: tuple[Row, ...]
-    drop: tuple[str, ...]
-    added: int
-    unchanged: int
+    `fresh`: the ids in `write` of which nothing is recorded, not even that a run may have written them.
+    """
+
+    write: tuple[Row, ...] = ()
+    describe: tuple[Row, ...] = ()
+    drop: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def added(self) -> int:
+        return len(self.fresh)
 
     @property
     def changes_anything(self) -> bool:
@@ -282,11 +289,12 @@ def plan_rows(rows: Sequence[Row], recorded: Mapping[str, str]) -> RowPlan:
     """Compare what a document should be with `recorded`: the metadata hash of each of its rows by id."""
     write: list[Row] = []
     describe: list[Row] = []
-    added = unchanged = 0
+    fresh: list[str] = []
+    unchanged = 0
     for row in rows:
         known = recorded.get(row.id)
         if known is None:
-            added += 1
+            fresh.append(row.id)
             write.append(row)
         elif known == UNKNOWN:
             write.append(row)
@@ -299,7 +307,7 @@ def plan_rows(rows: Sequence[Row], recorded: Mapping[str, str]) -> RowPlan:
         write=tuple(write),
         describe=tuple(describe),
         drop=tuple(sorted(row for row in recorded if row not in wanted)),
-        added=added,
+        fresh=tuple(fresh),
         unchanged=unchanged,
     )
 

@@ -181,6 +181,7 @@ def test_rows_are_written_described_kept_or_dropped() -> None:
     assert [item.id for item in plan.write] == ["unknown", "added"]
     assert [item.id for item in plan.describe] == ["other"]
     assert (plan.drop, plan.added, plan.unchanged) == (("stale",), 1, 1)
+    assert plan.fresh == ("added",)  # what a dead run may have written is not
 
 
 ids = st.sampled_from("abcdef")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -147,7 +147,7 @@ class ChromaStore:
                 offset += len(page)
                 yield page
 
-    def upsert(self, name: str, records: Sequence[Record]) -> None:
+    def upsert(self, name: str, records: Sequence[Record], *, fresh: Container[str] = ()) -> None:
         last = list({record.id: record for record in records}.values())
         vectors = [_required(record) for record in last]
         with self._collection(name) as collection:
@@ -157,7 +157,10 @@ class ChromaStore:
                     ids=[record.id for record in batch],
                     embeddings=vectors[start : start + BATCH],  # type: ignore[arg-type]  # a list of arrays is taken
                     documents=[record.text for record in batch],
-                    metadatas=[_whole(record.metadata) for record in batch],
+                    metadatas=[
+                        _present(record.metadata) if record.id in fresh else _whole(record.metadata)
+                        for record in batch
+                    ],
                 )
 
     def update_metadata(self, name: str, changes: Sequence[tuple[str, Metadata]]) -> None:
@@ -310,6 +313,10 @@ def _required(record: Record) -> Vector:
 def _whole(metadata: Metadata) -> Any:
     """`metadata` with None for every key of ours that it lacks: Chroma merges, and a dropped key would stay."""
     return {key: metadata.get(key) for key in METADATA_KEYS}
+
+
+def _present(metadata: Metadata) -> Any:
+    return {key: metadata[key] for key in METADATA_KEYS if key in metadata}
 
 
 def _where(where: Mapping[str, str | int | float | bool]) -> Any:
