@@ -40,8 +40,9 @@ check: $(INSTALLED)
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
 
-## docs/commands.md, from the commands themselves.
+## docs/commands.md and the manual page, from the commands themselves.
 docs: $(INSTALLED)
+	$(BIN)/python scripts/man_page.py > man/pipesched.1.new && mv man/pipesched.1.new man/pipesched.1
 	$(BIN)/python scripts/command_reference.py > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 
 format: $(INSTALLED)

@@ -40,6 +40,7 @@ def test_the_wheel_has_what_the_program_reads_at_run_time(distributions: Path) -
     assert (presets | minilm | {"pipesched/py.typed"}) - names == set()
     assert not [name for name in names if "test" in name.split("/")[0] or "__pycache__" in name]
     assert [name for name in names if name.endswith("licenses/LICENSE")]
+    assert [name for name in names if name.endswith(".data/data/share/man/man1/pipesched.1")]
 
 
 def test_the_source_distribution_has_what_make_test_needs(distributions: Path) -> None:
