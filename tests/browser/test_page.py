@@ -41,16 +41,18 @@ def url(tmp_path: Path) -> Iterator[str]:
     for day in range(8, -1, -1):
         at = (NOW - timedelta(days=day)).replace(hour=1, minute=0)
         world.ran("daily_incremental", at, took=3 + day % 4, documents=held, report=day == 0)
+    world.skipped(
+        "docs", NOW - timedelta(hours=11), NOW - timedelta(hours=8), 7, "missed", f"it was down {HELL}"
+    )
     failed = []
     for half in range(12, -1, -1):
         status = "failed" if half < 3 else "succeeded"
         reason = f"Ollama cannot be reached {HELL}" if half < 3 else ""
-        run_id = world.ran("docs", NOW - timedelta(minutes=30 * half), status, reason=reason, documents=held)
+        run_id = world.ran(
+            "docs", NOW - timedelta(minutes=30 * half + 1), status, reason=reason, documents=held
+        )
         if status == "failed":
             failed.append(run_id)
-    world.skipped(
-        "docs", NOW - timedelta(hours=11), NOW - timedelta(hours=8), 7, "missed", f"it was down {HELL}"
-    )
     world.paths.logs_dir.mkdir()
     for run_id in failed:
         (world.paths.logs_dir / f"{run_id}.log").write_text(f"hint: ollama serve {HELL}\n")
