@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -38,6 +40,8 @@ def check_clock(patient: Patient) -> Check:
             f"the clock went back: our own files are from {span(newest - now)} in the future",
             _SET_IT,
         )
+    if synchronised() == "no":
+        return Check("warn", f"{now:%Y-%m-%d %H:%M:%S} UTC, and nothing sets the clock", _SET_IT)
     asleep = suspended()
     slept = f"; the machine has slept {span(asleep)} since it was started" if asleep > 60 else ""
     return Check("pass", f"{now:%Y-%m-%d %H:%M:%S} UTC{slept}")
@@ -49,6 +53,24 @@ def _written(paths: Paths) -> Iterator[datetime]:
             yield datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except OSError:
             continue
+
+
+def synchronised() -> str:
+    """`yes` or `no`, as systemd's timedatectl says; "" where it cannot be asked."""
+    if shutil.which("timedatectl") is None:
+        return ""
+    try:
+        done = subprocess.run(
+            ["timedatectl", "show", "--property=NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
 
 
 def suspended() -> float:

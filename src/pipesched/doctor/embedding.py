@@ -9,6 +9,7 @@ from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
 from pipesched.pipeline.embedders import identify, open_embedder
 from pipesched.pipeline.model import EmbeddingFailure
+from pipesched.pipeline.stores.inspection import inspect_folder
 from pipesched.views.health import Check
 
 TEXTS: Final = tuple(
@@ -50,8 +51,36 @@ def check(patient: Patient) -> Checks:
                 "choose another --embedding-model",
             )
         }
+    other = _dimensions_of_collection(patient)
+    if other not in {None, spec.dimensions}:
+        return {
+            "embedder": Check(
+                "warn",
+                f"{model} gives {spec.dimensions} dimensions, and the collection {patient.options.collection_name}"
+                f" has {other}: the next run embeds everything again",
+                "pipesched run, when there is time for it",
+            )
+        }
     speed = len(TEXTS) / max(done - loaded, 1e-6)
-    message = f"{model}: {spec.dimensions} dimensions, {speed:.0f} texts a second, {loaded - began:.1f} s for the first"
+    message = f"{model}{_where(model)}: {spec.dimensions} dimensions, {speed:.0f} texts a second, {loaded - began:.1f} s for the first"
     if speed < SLOW:
         return {"embedder": Check("warn", f"{message}, which is slow", "give it more cores or a GPU")}
     return {"embedder": Check("pass", message)}
+
+
+def _where(model: str) -> str:
+    if not model.startswith("ollama:"):
+        return ""
+    from pipesched.pipeline.embedders.ollama_api import base_url
+
+    return f" at {base_url()}"
+
+
+def _dimensions_of_collection(patient: Patient) -> int | None:
+    """None where there is no collection of this model, or it cannot be told from outside."""
+    options = patient.options
+    found = None if options.store_is_server else inspect_folder(options.storage_path, options.collection_name)
+    if found is None or found.mark is None:
+        return None
+    same = found.mark.model.removesuffix(":latest") == options.embedding_model.removesuffix(":latest")
+    return found.mark.dimensions if same else None

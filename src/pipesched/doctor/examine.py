@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pipesched.doctor import clocks, embedding, folders, service, software, store, telling
+from pipesched.doctor import clocks, embedding, folders, leftovers, service, software, store, telling
 from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
 from pipesched.views.health import Check, Health
@@ -15,6 +15,7 @@ FAMILIES: Final[dict[str, Callable[[Patient], Checks]]] = {
     "clock": clocks.check,
     "folders": folders.check,
     "store": store.check,
+    "leftovers": leftovers.check,
     "embedder": embedding.check,
     "service": service.check,
     "notifications": telling.check,

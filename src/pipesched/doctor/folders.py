@@ -10,7 +10,7 @@ from typing import Final
 from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
 from pipesched.files import PRIVATE_DIR, check_owner, os_error
-from pipesched.views.health import Check, DiskFacts, check_disk
+from pipesched.views.health import Check, check_disk
 from pipesched.views.vitals import disk_facts
 
 NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
@@ -120,20 +120,15 @@ def check_data_folder(folder: Path) -> Check:
 
 
 def check_disks(patient: Patient) -> Check:
-    disks = list(disk_facts(patient.paths))
-    if not patient.options.store_is_server:
-        store = _existing(Path(patient.options.storage_path))
-        usage = os.statvfs(store)
-        disks.append(
-            DiskFacts(
-                what="the store",
-                path=str(store),
-                free=usage.f_bavail * usage.f_frsize,
-                total=usage.f_blocks * usage.f_frsize,
-            )
-        )
+    options = patient.options
+    stores = [] if options.store_is_server else [Path(options.storage_path)]
+    for folder in map(_existing, stores):
+        usage = os.statvfs(folder)
         if usage.f_files and usage.f_favail < LEAST_INODES:
-            return Check("fail", f"only {usage.f_favail} more files can be made on {store}", f"df -i {store}")
+            return Check(
+                "fail", f"only {usage.f_favail} more files can be made on {folder}", f"df -i {folder}"
+            )
+    disks = list(disk_facts(patient.paths, stores))
     return check_disk(disks) if disks else Check("warn", "no disk could be asked", "df -h")
 
 

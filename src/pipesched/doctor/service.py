@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import getpass
 import shutil
 import socket
 import subprocess
@@ -47,6 +48,11 @@ def check_scheduler(patient: Patient, facts: SchedulerFacts) -> Check:
 def check_systemd() -> Check:
     if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
         return Check("pass", "no systemd here: something else has to start the daemon")
+    return check_unit()
+
+
+def check_unit() -> Check:
+    """The system's unit, else the user's."""
     for scope in ([], ["--user"]):
         installed = _systemctl([*scope, "is-enabled", UNIT])
         if installed in {"", "not-found"}:
@@ -59,14 +65,21 @@ def check_systemd() -> Check:
             )
         if installed not in {"enabled", "static", "linked", "enabled-runtime"}:
             return Check("warn", f"{UNIT} runs, and does not start at boot", f"{command} enable {UNIT}")
+        if scope and _ask("loginctl", "show-user", getpass.getuser(), "--property=Linger", "--value") == "no":
+            return Check("warn", f"{UNIT} is active, and ends when you log out", "loginctl enable-linger")
         return Check("pass", f"{UNIT} is active")
     return Check("pass", f"no {UNIT} is installed; pipesched export --format systemd makes one")
 
 
 def _systemctl(arguments: list[str]) -> str:
+    return _ask("systemctl", *arguments)
+
+
+def _ask(*command: str) -> str:
+    """What it prints; "" where it cannot be asked."""
     try:
         done = subprocess.run(
-            ["systemctl", *arguments],
+            command,
             capture_output=True,
             text=True,
             timeout=_ASK_SECONDS,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -21,15 +23,21 @@ from pipesched.views.health import Check, size
 FULL: Final = 3
 """Slots for each live row from which on searches are slower than they have to be."""
 FEW_SLOTS: Final = 2000
+_ASK_SECONDS: Final = 3.0
+_LONGEST: Final = 1000
 
 
 def check(patient: Patient) -> Checks:
     options = patient.options
     found: Checks = {"store": check_store(options)}
+    found["store_version"] = check_version(options)
     try:
         lock = KernelLock(lock_path(options.storage_path, patient.paths.index_dir))
-        if lock.is_held():
-            found["store_lock"] = Check("pass", f"{lock.holder()} is writing to the store now")
+        held = lock.is_held()
+        said = (
+            f"{lock.holder()} is writing to the store now" if held else "free: no run writes to the store now"
+        )
+        found["store_lock"] = Check("pass", said)
     except PipeschedError as error:
         found["store_lock"] = failed(error)
     if not options.store_is_server and found["store"].status == "pass":
@@ -62,6 +70,50 @@ def check_store(options: PipelineOptions) -> Check:
     if options.collection_name not in present:
         return Check("pass", f"{where}{held}: no collection {options.collection_name} yet")
     return Check("pass", f"{where}{held}: {present[options.collection_name].count} chunks")
+
+
+def check_version(options: PipelineOptions) -> Check:
+    """Chroma here beside what wrote the folder, or beside the server."""
+    here = f"chromadb {metadata.version('chromadb')}"
+    if options.store_is_server:
+        there = server_version(options.storage_path)
+        if there is None:
+            return Check("pass", f"{here}; the server does not say its version")
+        if there.split(".")[0] != metadata.version("chromadb").split(".")[0]:
+            return Check(
+                "warn",
+                f"the server is Chroma {there}, and here is {here}",
+                "run the same major version on both sides",
+            )
+        return Check("pass", f"{here}, the server is Chroma {there}")
+    schema = schema_of(Path(options.storage_path))
+    return Check("pass", f"{here}; the store has {schema}" if schema else here)
+
+
+def schema_of(folder: Path) -> str:
+    """The newest migration of each kind in a store's folder, in words; "" where that cannot be told."""
+    file = folder / "chroma.sqlite3"
+    try:
+        if not file.stat().st_size:
+            return ""
+        with closing(connect_read_only(file)) as connection:
+            rows = connection.execute("SELECT dir, max(version) FROM migrations GROUP BY dir ORDER BY dir")
+            found = ", ".join(f"{kind} {version}" for kind, version in rows.fetchall())
+    except (OSError, sqlite3.Error):
+        return ""
+    return f"schema {found}" if found else ""
+
+
+def server_version(url: str) -> str | None:
+    import urllib.request
+    from http.client import HTTPException
+
+    try:
+        with urllib.request.urlopen(f"{url}/api/v2/version", timeout=_ASK_SECONDS) as answer:  # noqa: S310  http(s), as options are checked
+            said = json.loads(answer.read(_LONGEST))
+    except (OSError, ValueError, HTTPException):
+        return None
+    return said if isinstance(said, str) else None
 
 
 def _folder_problem(folder: Path) -> Check | None:
