@@ -258,7 +258,9 @@ def _bug(out: Output) -> Callable[[type[BaseException], BaseException, Traceback
         if out.logged:
             import logging
 
-            logging.getLogger("pipesched").critical("a bug", exc_info=(kind, error, trace))
+            logging.getLogger("pipesched").critical(
+                "a bug: %s: %s", kind.__name__, error, exc_info=(kind, error, trace)
+            )
         else:
             sys.__excepthook__(kind, error, trace)
         if issubclass(kind, KeyboardInterrupt):

@@ -77,6 +77,7 @@ def serve(
     observer: Callable[[DaemonSource], Observer] | None = None,
     prune: Sequence[str] | None = None,
     clock: Clock | None = None,
+    selector: selectors.BaseSelector | None = None,
     kill_grace: float = KILL_GRACE_SECONDS,
     pipe_grace: float = PIPE_GRACE_SECONDS,
 ) -> int:
@@ -84,8 +85,8 @@ def serve(
 
     `command`: what a run is started as; the pipesched command line by default. `endpoint` makes what serves the daemon's
     status; left out where it runs once. `observer` makes what is told of runs. `prune`: the command line
-    that is started daily. Raises ConfigurationError (no job file), Busy
-    (another daemon, or the port is taken), DataError, InputOutputError, NotPermitted, InvalidValue.
+    that is started daily. `selector`: what the loop waits with, for a `clock` that is not the machine's. Raises
+    ConfigurationError (no job file), Busy (another daemon, or the port is taken), DataError, InputOutputError, NotPermitted, InvalidValue.
     """
     from pipesched.jobs.store import JobStore
 
@@ -97,7 +98,7 @@ def serve(
     private_dir(paths.state_dir)
     with ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        selector = stack.enter_context(selectors.DefaultSelector())
+        selector = stack.enter_context(selector or selectors.DefaultSelector())
         lock = KernelLock(paths.daemon_lock, what="pipesched daemon")
         if not _acquire(lock, signals, notifier, standby=options.standby):
             return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Mapping
@@ -22,6 +23,10 @@ _ASKED_TO_END: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 _REASON_LENGTH: Final = 500
 _ERROR_LINE: Final = re.compile(r"^error: (.+)$|^(\w+(?:\.\w+)*(?:Error|Exception): .+)$", re.MULTILINE)
+_JSON_ERROR: Final = re.compile(
+    r'^\{.*"level": "(?:error|critical)".*?"message": ("(?:[^"\\]|\\.)*")', re.MULTILINE
+)
+"""As --log-format json has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ def _said(ended: Exit, report: Mapping[str, Any] | None) -> str:
     if report is not None and report.get("message"):
         return str(report["message"])[:_REASON_LENGTH]
     found = [match[1] or match[2] for match in _ERROR_LINE.finditer(ended.tail)]
+    found = found or [str(json.loads(said)) for said in _JSON_ERROR.findall(ended.tail)]
     return found[-1].strip()[:_REASON_LENGTH] if found else ""
 
 

@@ -71,6 +71,15 @@ def test_the_reason_is_the_reports_message_else_the_last_error_printed():
         == "from the report"
     )
     assert judge(Exit("r", code=69, tail=tail), stop=None, report=None).reason == "the model is missing"
+    tail = "".join(
+        f'{{"time": "2026", "level": "{level}", "logger": "pipesched", "message": "{said}", "run_id": "r"}}\n'
+        for level, said in (
+            ("error", "first"),
+            ("error", 'the \\"model\\" is missing'),
+            ("info", "hint: pull it"),
+        )
+    )
+    assert judge(Exit("r", code=69, tail=tail), stop=None, report=None).reason == 'the "model" is missing'
 
 
 def test_a_traceback_gives_its_last_line_as_the_reason():
