@@ -124,7 +124,7 @@ class Scrape(Collector):
         withheld = gauge("withheld_deletes", "Documents whose deletion its newest sync withheld.")
         drifted = gauge("drifted_chunks", "Chunks that its newest sync found changed by somebody else.")
         for each in self.snapshot.collections[:MOST_COLLECTIONS]:
-            label = [each.place.name, each.place.storage]
+            label = [each.place.name, each.place.shown]
             if each.synced_at is None:
                 continue
             success.add_metric(label, each.synced_at.timestamp())

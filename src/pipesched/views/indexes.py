@@ -37,6 +37,11 @@ class Place:
     server: bool
     job_ids: tuple[str, ...]
 
+    @property
+    def shown(self) -> str:
+        """`storage` for people and machines: bytes of a name that are no UTF-8 as escapes."""
+        return self.storage.encode("utf-8", "backslashreplace").decode()
+
 
 def places(job_file: JobFile, environment: PipelineConfig, home: Path) -> tuple[Place, ...]:
     """Each once, in the job file's order; a job whose options do not fit together has none."""
@@ -132,7 +137,7 @@ class CollectionView:
         age = self.age(now)
         return {
             "collection_name": self.place.name,
-            "storage_path": self.place.storage,
+            "storage_path": self.place.shown,
             "jobs": list(self.place.job_ids),
             "last_success": None if self.synced_at is None else self.synced_at.astimezone(UTC).isoformat(),
             "age_seconds": None if age is None else round(age, 3),

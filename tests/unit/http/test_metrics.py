@@ -1,6 +1,7 @@
 """The metrics that alerts stand on: collections, checks, the embedder, disks; bounded, and whole after a restart."""
 
 import re
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipesched.http.documents import Documents
 from pipesched.http.metrics import MOST_MODELS
 from pipesched.options import PipelineConfig
 from pipesched.views.scheduler import SchedulerFacts
+from support.machine import program
 from support.world import NOW, World, WorldSource
 
 RUNNING = SchedulerFacts(running=True, pid=42, started_at=NOW - timedelta(hours=3), last_tick=NOW)
@@ -101,6 +103,21 @@ def test_a_late_start_is_measured_from_when_it_was_due(world: World) -> None:
         ledger.started("r1", pid=1, pid_started=1, now=NOW)
         ledger.finish("r1", status="succeeded", exit_code=0, now=NOW)
     assert scrape(world)['pipesched_job_last_start_delay_seconds{job_id="nightly"}'] == 120
+
+
+def test_a_store_from_hell_is_still_one_label(world: World) -> None:
+    hell = PipelineConfig(storage_path='db/"x\\\n}\udcff', collection_name="hell")
+    world.job("nightly", config=hell)
+    world.ran("nightly", NOW - timedelta(hours=7), documents={"unchanged": 3})
+    (name,) = [name for name in scrape(world) if name.startswith("pipesched_collection_documents")]
+    assert name.endswith(r'/db/\"x\\\n}\\udcff"}')
+    checked = subprocess.run(
+        [program("promtool", "prometheus"), "check", "metrics"],
+        input=Documents(WorldSource(world), reach=down).metrics().body,
+        capture_output=True,
+        check=False,
+    )
+    assert (checked.returncode, checked.stderr) == (0, b"")
 
 
 def test_series_are_bounded_by_the_job_file_and_by_a_cap(world: World) -> None:
