@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from support.certificate import make_pair
 from support.command import pipesched, start
 from support.endpoint import Answer, get
 
@@ -61,6 +63,39 @@ def test_a_daemons_endpoint_is_found_asked_and_remembers_over_a_restart(tmp_path
     with daemon(tmp_path, "--http", "127.0.0.1:0"):
         assert metric(get(address_of(tmp_path), "/metrics"), done) == 1
     assert pipesched("status", "--json", cwd=tmp_path).json["http"] is None
+
+
+@pytest.mark.slow
+def test_a_daemon_speaks_https_and_takes_a_new_certificate_on_hup(tmp_path: Path) -> None:
+    assert pipesched("init", cwd=tmp_path).code == 0
+    pair, new = make_pair(tmp_path, "first"), make_pair(tmp_path, "second")
+    options = ("--http", "127.0.0.1:0", "--tls-cert", pair.cert.name, "--tls-key", pair.key.name)
+    with daemon(tmp_path, *options) as process:
+        address = address_of(tmp_path)
+        url = f"https://127.0.0.1:{address[1]}"
+        assert pipesched("status", "--json", cwd=tmp_path).json["http"] == url
+        trusting = {"SSL_CERT_FILE": str(pair.cert)}
+        asked = pipesched("health", "--url", url, "--json", cwd=tmp_path, env=trusting)
+        assert asked.json["checks"]["scheduler"]["status"] == "pass", asked.out
+        known = tmp_path / "known.pem"
+        known.write_bytes(new.cert.read_bytes())
+        pair.cert.write_bytes(new.cert.read_bytes())
+        pair.key.write_bytes(new.key.read_bytes())
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 15
+        while ssl.get_server_certificate(address) != known.read_text():
+            assert time.monotonic() < deadline, "it shows the old one"
+            time.sleep(0.05)
+
+
+def test_a_certificate_that_cannot_be_used_ends_the_daemon_at_once(tmp_path: Path) -> None:
+    assert pipesched("init", cwd=tmp_path).code == 0
+    alone = pipesched("daemon", "--tls-cert", "cert.pem", cwd=tmp_path)
+    assert (alone.code, "go together" in alone.err) == (2, True)
+    missing = pipesched("daemon", "--tls-cert", "cert.pem", "--tls-key", "key.pem", cwd=tmp_path)
+    assert missing.code == 78
+    assert "--tls-cert: there is no file cert.pem" in missing.err
+    assert "openssl req" in missing.err
 
 
 def test_a_port_in_use_ends_the_daemon_with_a_hint(tmp_path: Path) -> None:

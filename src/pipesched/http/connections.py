@@ -195,24 +195,25 @@ class Connections:
                 self._selector.unregister(self._listener)
                 self._accept_again = time.monotonic() + 1
                 return
-            if not self._make_room():
-                client.close()
-                continue
+            if len(self._open) >= MAX_CONNECTIONS:
+                self._make_room()
             client.setblocking(False)
             state = _State.READING if self._tls is None else _State.GREETING
             connection = _Connection(client, str(address[0]), time.monotonic() + HEAD_SECONDS, state)
             self._open[connection] = None
             self._selector.register(client, selectors.EVENT_READ, connection)
 
-    def _make_room(self) -> bool:
-        """Give up the connection that has waited longest without a whole request: half-open ones shut nobody out."""
-        if len(self._open) < MAX_CONNECTIONS:
-            return True
-        for connection in self._open:
-            if connection.state not in {_State.WORKING, _State.SENDING}:
-                self._close(connection)
-                return True
-        return False
+    def _make_room(self) -> None:
+        """Give up the connection that has waited longest without a whole request, or else without taking its answer.
+
+        There is one: no more than MAX_WAITING requests wait for the WORKERS. So nobody is shut out by clients that do nothing.
+        """
+        idle = {_State.GREETING, _State.AGREEING, _State.READING, _State.LINGERING}
+        for states in (idle, {_State.SENDING}):
+            for connection in self._open:
+                if connection.state in states:
+                    self._close(connection)
+                    return
 
     def _greet(self, connection: _Connection) -> None:
         first = connection.socket.recv(1, socket.MSG_PEEK)

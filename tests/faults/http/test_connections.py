@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipesched.http.connections import HEAD_SECONDS, MAX_CONNECTIONS, MAX_WAITING, WORKERS
+from pipesched.http.rate import RateLimit
 from pipesched.http.server import StatusServer
 from pipesched.jobs.model import IntervalTrigger, Job, JobFile
 from support.endpoint import exchange, get
@@ -149,29 +150,61 @@ def test_more_requests_than_can_wait_are_told_to_come_again(
     assert get(address, "/health").status in {200, 503}
 
 
-def test_clients_that_do_not_read_keep_nobody_waiting(source: StuckSource, address: tuple[str, int]) -> None:
+def many_jobs(source: StuckSource) -> None:
     since = NOW - timedelta(days=1)
-    many = [
-        Job(
-            id=f"j{n}",
-            trigger=IntervalTrigger(seconds=3600 + n),
-            timezone="UTC",
-            created_at=since,
-            since=since,
-        )
-        for n in range(4000)
-    ]
-    source.world.store.add(many, since)
+    source.world.store.add(
+        [
+            Job(
+                id=f"j{n}",
+                trigger=IntervalTrigger(seconds=3600 + n),
+                timezone="UTC",
+                created_at=since,
+                since=since,
+            )
+            for n in range(4000)
+        ],
+        since,
+    )
+
+
+def not_reading(address: tuple[str, int], stack: ExitStack) -> socket.socket:
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    client.connect(address)
+    client.sendall(b"GET /scheduler/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return client
+
+
+def test_clients_that_do_not_read_keep_nobody_waiting(source: StuckSource, address: tuple[str, int]) -> None:
+    many_jobs(source)
     with ExitStack() as stack:
         for _ in range(20):
-            client = stack.enter_context(socket.socket())
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            client.connect(address)
-            client.sendall(b"GET /scheduler/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            not_reading(address, stack)
         whole = get(address, "/scheduler/jobs")
         assert len(whole.json["jobs"]) == 4001, "a large answer arrives whole"
         assert len(whole.body) > 4_000_000, "more than the kernel keeps for a client"
         assert min(get(address, "/livez").seconds for _ in range(5)) < 0.2
+
+
+@pytest.mark.slow
+def test_not_even_as_many_as_connections_can_be_shut_the_others_out(source: StuckSource) -> None:
+    many_jobs(source)
+    limit = RateLimit(1e6, 1_000_000)
+    server = StatusServer("127.0.0.1:0", token=None, source=source, limit=limit)
+    address = server.start()
+    try:
+        assert get(address, "/scheduler/jobs").status == 200  # made once, and kept
+        with ExitStack() as stack:
+            clients = []
+            for number in range(MAX_CONNECTIONS + 20):
+                clients.append(not_reading(address, stack))
+                if number % 50 == 49:  # no more than can wait for a worker
+                    select.select(clients[-1:], [], [], 10)
+            answers = [get(address, "/livez") for _ in range(10)]
+            assert {answer.status for answer in answers} == {200}
+            assert sorted(answer.seconds for answer in answers)[5] < 0.2
+    finally:
+        server.stop()
 
 
 def test_clients_that_reset_at_every_step_do_no_harm(address: tuple[str, int]) -> None:
