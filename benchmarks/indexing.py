@@ -1,6 +1,6 @@
 """Runs over a folder of posts beside plain chromadb upserts of the same chunks: time, texts embedded, peak memory.
 
-    python benchmarks/indexing.py [--posts 1000] [--model-posts 40] [--memory 20000,100000]
+    python benchmarks/indexing.py [--posts 1000] [--model-posts 40] [--memory 20000,100000] [--rebuild 1000] [--overlap 100]
 
 "plain" is what one would write in an afternoon: read, cut, embed and upsert everything each time, 500 rows a call, with no state,
 no deletes and nothing durable but Chroma itself. It uses our chunker and our parser, so that both do the same work. Each step is a
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -162,9 +163,93 @@ def plain(home: Path, free: bool) -> dict[str, Any]:
     return {"embedded": total, "chunks": collection.count()}
 
 
+class Timed:
+    """An embedder, and the seconds that were spent in it."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.spec = inner.spec
+        self.seconds = 0.0
+
+    def embed(self, texts: Any) -> Any:
+        begun = time.monotonic()
+        try:
+            return self.inner.embed(texts)
+        finally:
+            self.seconds += time.monotonic() - begun
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def timed(home: Path, free: bool, rebuild: bool) -> dict[str, Any]:
+    """A run whose imports are done before, and how long it was inside the model."""
+    import chromadb  # noqa: F401
+    import onnxruntime  # noqa: F401
+
+    from pipesched.pipeline.run import run
+
+    made = backends(free)
+    opened: list[Timed] = []
+
+    def open_embedder(spec: Any) -> Timed:
+        opened.append(Timed(made.open_embedder(spec)))
+        return opened[-1]
+
+    begun = time.monotonic()
+    out = run(
+        options_of(home, free),
+        index_dir=home / "state",
+        now=lambda: datetime.now(UTC),
+        rebuild=rebuild,
+        backends=replace(made, open_embedder=open_embedder),
+    )
+    seconds = time.monotonic() - begun
+    assert out.status == "succeeded", out.message
+    return {
+        "run": seconds,
+        "inside": sum(each.seconds for each in opened),
+        "chunks": out.stats.total_chunks,
+        "embedded": out.stats.chunks_embedded,
+        "timings": out.timings,
+    }
+
+
+def added(home: Path) -> dict[str, Any]:
+    """Chroma's own `add` of the rows that are in the store, 1,000 a call, into an empty collection."""
+    import chromadb
+
+    from pipesched.pipeline.stores import open_store
+
+    store = open_store(str(home / "store"))
+    rows = [row for page in store.pages("posts", vectors=True) for row in page]
+    store.close()
+    client = chromadb.PersistentClient(
+        str(home / "added"), settings=chromadb.Settings(anonymized_telemetry=False)
+    )
+    collection = client.create_collection(
+        "posts", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+    )
+    begun = time.monotonic()
+    for start in range(0, len(rows), 1000):
+        page = rows[start : start + 1000]
+        collection.add(
+            ids=[row.id for row in page],
+            documents=[row.text for row in page],
+            metadatas=[dict(row.metadata) for row in page],
+            embeddings=[row.vector for row in page],
+        )
+    return {"run": time.monotonic() - begun, "chunks": len(rows)}
+
+
 def child(arguments: list[str]) -> None:
     kind, home, free, rebuild = arguments[0], Path(arguments[1]), arguments[2] == "free", arguments[3] == "1"
-    told = plain(home, free) if kind == "plain" else ours(home, free, rebuild)
+    if kind == "ours":
+        told = ours(home, free, rebuild)
+    elif kind == "timed":
+        told = timed(home, free, rebuild)
+    else:
+        told = added(home) if kind == "added" else plain(home, free)
     told["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(told), flush=True)
     os._exit(0)
@@ -239,6 +324,41 @@ def memory(count: int) -> None:
         )
 
 
+def rebuild_beside_add(count: int) -> None:
+    """A rebuild that embeds nothing against Chroma's own add of the same rows, both without imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for number in range(count):
+            write(home / "posts", number)
+        step("ours", home, True)
+        for _ in range(3):
+            shutil.rmtree(home / "added", ignore_errors=True)
+            chroma = step("added", home, True)
+            rebuilt = step("timed", home, True, rebuild=True)
+            assert rebuilt["embedded"] == 0
+            assert rebuilt["chunks"] == chroma["chunks"]
+            rate, of_chroma = (each["chunks"] / each["run"] for each in (rebuilt, chroma))
+            print(
+                f"{count:>8} posts, {chroma['chunks']} chunks: rebuild {rate:.0f} rows/s, Chroma's add {of_chroma:.0f} rows/s:"
+                f" {rate / of_chroma:.0%}; {rebuilt['timings']}",
+                flush=True,
+            )
+
+
+def overlap(count: int) -> None:
+    """How much of a full build is spent inside the packaged model."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        for number in range(count):
+            write(home / "posts", number)
+        told = step("timed", home, False)
+        print(
+            f"{count:>8} posts, {told['chunks']} chunks: {told['run']:.1f} s, inside the model {told['inside'] / told['run']:.1%};"
+            f" {told['timings']}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -246,6 +366,8 @@ def main() -> None:
     parser.add_argument("--posts", type=int, default=1000)
     parser.add_argument("--model-posts", type=int, default=40)
     parser.add_argument("--memory", default="", help="numbers of posts, with commas")
+    parser.add_argument("--rebuild", default="", help="numbers of posts, with commas")
+    parser.add_argument("--overlap", default="", help="numbers of posts, with commas")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -257,6 +379,10 @@ def main() -> None:
         compare(arguments.model_posts, free=False)
     for count in filter(None, arguments.memory.split(",")):
         memory(int(count))
+    for count in filter(None, arguments.rebuild.split(",")):
+        rebuild_beside_add(int(count))
+    for count in filter(None, arguments.overlap.split(",")):
+        overlap(int(count))
 
 
 if __name__ == "__main__":
