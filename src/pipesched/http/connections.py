@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS: Final = 256
 HEAD_SECONDS: Final = 5.0
 """In which a client agrees on TLS and sends its whole request head, counted from its connect."""
+NEW_SECONDS: Final = 1.0
+"""For which a connection is taken to be about to send its request: who does not take an answer is given up before it."""
 SEND_SECONDS: Final = 15.0
 """In which a client takes its whole answer, and a second more for each of these bytes."""
 SLOWEST_BYTES: Final = 64 * 1024
@@ -65,10 +67,14 @@ class _State(Enum):
     LINGERING = auto()
 
 
+_IDLE: Final = frozenset({_State.GREETING, _State.AGREEING, _State.READING, _State.LINGERING})
+
+
 @dataclass(slots=True, eq=False)
 class _Connection:
     socket: socket.socket
     peer: str
+    accepted: float
     deadline: float | None
     state: _State
     head: HeadReader = field(default_factory=HeadReader)
@@ -196,24 +202,25 @@ class Connections:
                 self._accept_again = time.monotonic() + 1
                 return
             if len(self._open) >= MAX_CONNECTIONS:
-                self._make_room()
+                self._make_room(time.monotonic())
             client.setblocking(False)
             state = _State.READING if self._tls is None else _State.GREETING
-            connection = _Connection(client, str(address[0]), time.monotonic() + HEAD_SECONDS, state)
+            now = time.monotonic()
+            connection = _Connection(client, str(address[0]), now, now + HEAD_SECONDS, state)
             self._open[connection] = None
             self._selector.register(client, selectors.EVENT_READ, connection)
 
-    def _make_room(self) -> None:
+    def _make_room(self, now: float) -> None:
         """Give up the connection that has waited longest without a whole request, or else without taking its answer.
 
         There is one: no more than MAX_WAITING requests wait for the WORKERS. So nobody is shut out by clients that do nothing.
         """
-        idle = {_State.GREETING, _State.AGREEING, _State.READING, _State.LINGERING}
-        for states in (idle, {_State.SENDING}):
-            for connection in self._open:
-                if connection.state in states:
-                    self._close(connection)
-                    return
+        idle = next((each for each in self._open if each.state in _IDLE), None)
+        sending = next((each for each in self._open if each.state is _State.SENDING), None)
+        if idle is not None and (sending is None or idle.accepted <= now - NEW_SECONDS):
+            self._close(idle)
+        elif sending is not None:
+            self._close(sending)
 
     def _greet(self, connection: _Connection) -> None:
         first = connection.socket.recv(1, socket.MSG_PEEK)
