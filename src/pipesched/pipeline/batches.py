@@ -14,12 +14,10 @@ from pipesched.pipeline.plan import (
     Reading,
     RecordedFile,
     Removal,
-    RowPlan,
     mtime_seconds,
-    plan_rows,
     trusted_stamp,
 )
-from pipesched.pipeline.rows import Row, rows_of
+from pipesched.pipeline.rows import Row, RowPlan, plan_rows, rows_of
 from pipesched.report import Change
 
 BATCH_CHUNKS = 500

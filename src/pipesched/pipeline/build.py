@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 from pipesched.errors import DataError, PipeschedError
 from pipesched.pipeline import drift, generations
 from pipesched.pipeline.batches import Batch, Item
+from pipesched.pipeline.differences import document_differences
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Entry
 from pipesched.pipeline.mode import Decision, Generation
 from pipesched.pipeline.model import Scan
-from pipesched.pipeline.plan import (
-    DocumentPlan,
-    RecordedFile,
-    document_differences,
-    plan_rows,
-)
-from pipesched.pipeline.rows import UNKNOWN, row_of
+from pipesched.pipeline.plan import DocumentPlan, RecordedFile
+from pipesched.pipeline.rows import UNKNOWN, plan_rows, row_of
 from pipesched.pipeline.writer import Writer
 from pipesched.report import ItemError
 

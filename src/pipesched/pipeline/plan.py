@@ -1,14 +1,14 @@
-"""What has to change: the folder against the record, documents first, then each document's rows. Pure."""
+"""Which documents have to change: the folder against the record. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from pipesched.pipeline.model import Failure, Found, Scan, Stamp
-from pipesched.pipeline.rows import UNKNOWN, Row
+from pipesched.pipeline.rows import UNKNOWN
 
 RACY_NS: Final = 2_000_000_000
 """A file changed less than this before the scan could change again without its times showing it (git's racy entries)."""
@@ -261,93 +261,3 @@ def _guard(scan: Scan, recorded: Mapping[str, RecordedFile], vanished: set[str])
     if len(vanished) > MASS_DELETE_DOCUMENTS and len(vanished) > indexed * MASS_DELETE_SHARE:
         return f"{len(vanished)} of {indexed} documents are gone at once"
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class RowPlan:
-    """One document's rows. `write`: text and vector too; `describe`: metadata only; `drop`: stale ids.
-
-    `fresh`: the ids in `write` of which nothing is recorded, not even that a run may have written them.
-    """
-
-    write: tuple[Row, ...] = ()
-    describe: tuple[Row, ...] = ()
-    drop: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
-    unchanged: int = 0
-
-    @property
-    def added(self) -> int:
-        return len(self.fresh)
-
-    @property
-    def changes_anything(self) -> bool:
-        return bool(self.write or self.describe or self.drop)
-
-
-def plan_rows(rows: Sequence[Row], recorded: Mapping[str, str]) -> RowPlan:
-    """Compare what a document should be with `recorded`: the metadata hash of each of its rows by id."""
-    write: list[Row] = []
-    describe: list[Row] = []
-    fresh: list[str] = []
-    unchanged = 0
-    for row in rows:
-        known = recorded.get(row.id)
-        if known is None:
-            fresh.append(row.id)
-            write.append(row)
-        elif known == UNKNOWN:
-            write.append(row)
-        elif known != row.metadata_hash:
-            describe.append(row)
-        else:
-            unchanged += 1
-    wanted = {row.id for row in rows}
-    return RowPlan(
-        write=tuple(write),
-        describe=tuple(describe),
-        drop=tuple(sorted(row for row in recorded if row not in wanted)),
-        fresh=tuple(fresh),
-        unchanged=unchanged,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What became of a document between two generations; `change` None: nothing."""
-
-    source: str
-    change: Literal["new", "modified", "renamed", "deleted", "skipped"] | None
-    reason: str
-    chunks: int
-
-
-def document_differences(
-    before: Mapping[str, RecordedFile], after: Mapping[str, RecordedFile]
-) -> list[Difference]:
-    """Every document of either, by source."""
-    gone: dict[str, list[str]] = defaultdict(list)
-    for source in sorted(before, reverse=True):
-        if before[source].state == "indexed" and source not in after and before[source].raw_hash:
-            gone[before[source].raw_hash].append(source)
-    found: list[Difference] = []
-    renamed: set[str] = set()
-    for source, file in after.items():
-        old = before.get(source)
-        if file.state == "skipped":
-            found.append(Difference(source, "skipped", file.reason, old.chunks if old else 0))
-        elif old is not None and old.state == "indexed":
-            same = old.raw_hash in ("", file.raw_hash)
-            found.append(Difference(source, None if same else "modified", "its content changed", file.chunks))
-        elif gone.get(file.raw_hash):
-            was = gone[file.raw_hash].pop()
-            renamed.add(was)
-            found.append(Difference(source, "renamed", f"was {was}", file.chunks))
-        else:
-            found.append(Difference(source, "new", "", file.chunks))
-    found += [
-        Difference(source, "deleted", "its file is gone", file.chunks)
-        for source, file in before.items()
-        if file.state == "indexed" and source not in after and source not in renamed
-    ]
-    return sorted(found, key=lambda difference: difference.source)

@@ -1,11 +1,11 @@
-"""Chunks as rows of a collection: content-addressed ids, and hashes that say what a row should hold. Pure."""
+"""Chunks as rows of a collection: content-addressed ids, hashes of what a row should hold, and which rows change. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipesched.pipeline.model import Document, Metadata, MetadataValue, Record
@@ -90,4 +90,53 @@ def row_of(record: Record) -> Row | None:
         text_hash=digest,
         metadata={key: value for key, value in record.metadata.items() if key != "indexed_timestamp"},
         metadata_hash=metadata_hash(record.metadata) if whole else UNKNOWN,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """One document's rows. `write`: text and vector too; `describe`: metadata only; `drop`: stale ids.
+
+    `fresh`: the ids in `write` of which nothing is recorded, not even that a run may have written them.
+    """
+
+    write: tuple[Row, ...] = ()
+    describe: tuple[Row, ...] = ()
+    drop: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def added(self) -> int:
+        return len(self.fresh)
+
+    @property
+    def changes_anything(self) -> bool:
+        return bool(self.write or self.describe or self.drop)
+
+
+def plan_rows(rows: Sequence[Row], recorded: Mapping[str, str]) -> RowPlan:
+    """Compare what a document should be with `recorded`: the metadata hash of each of its rows by id."""
+    write: list[Row] = []
+    describe: list[Row] = []
+    fresh: list[str] = []
+    unchanged = 0
+    for row in rows:
+        known = recorded.get(row.id)
+        if known is None:
+            fresh.append(row.id)
+            write.append(row)
+        elif known == UNKNOWN:
+            write.append(row)
+        elif known != row.metadata_hash:
+            describe.append(row)
+        else:
+            unchanged += 1
+    wanted = {row.id for row in rows}
+    return RowPlan(
+        write=tuple(write),
+        describe=tuple(describe),
+        drop=tuple(sorted(row for row in recorded if row not in wanted)),
+        fresh=tuple(fresh),
+        unchanged=unchanged,
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline.model import Failure
-from pipesched.pipeline.plan import DocumentPlan, RowPlan
 from pipesched.report import Change, DocumentChange, ItemError, RunStats
 
 if TYPE_CHECKING:
     from pipesched.pipeline.batches import Item
+    from pipesched.pipeline.plan import DocumentPlan
+    from pipesched.pipeline.rows import RowPlan
 
 
 @dataclass

@@ -3,20 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipesched.pipeline.differences import document_differences
 from pipesched.pipeline.model import Failure, Found, Scan, Skipped, Stamp
 from pipesched.pipeline.plan import (
     RACY_NS,
     DocumentPlan,
     RecordedFile,
     compare,
-    document_differences,
     plan_documents,
-    plan_rows,
     questions,
     stamp_text,
     trusted_stamp,
 )
-from pipesched.pipeline.rows import UNKNOWN, Row
+from pipesched.pipeline.rows import UNKNOWN, Row, plan_rows
 
 CLOCK = 2_000_000_000_000_000_000
 PARSE = "settings"
