@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from pipesched.pipeline.model import Vector
 
 EMBED_AT_ONCE = 128
-"""Texts between two commits of the cache: what a crash can cost, and how long a stop may have to wait."""
+"""Texts between two commits of the cache, at most: what a crash can cost, and what a stop may have to wait for."""
+
+FIRST_AT_ONCE = 4
+"""While nobody knows how long the model takes; twice as many each time."""
+
+SECONDS_AT_ONCE = 4.0
+"""What a commit may have to wait for: who stops a run kills it after ten seconds, and a large model takes one for each text."""
 
 
 @dataclass
@@ -32,6 +39,10 @@ class Vectors:
     embedder: Callable[[], Embedder]
     pause: Callable[[], None]
     embedded: int = 0
+    clock: Callable[[], float] = time.monotonic
+    at_once: int = FIRST_AT_ONCE
+    pace: float = 0.0
+    """Seconds that a character took last time."""
 
     def of(self, texts: Mapping[bytes, str]) -> dict[bytes, Vector | EmbeddingFailure]:
         """The vector of each text, by its hash. Durable in the cache when it returns."""
@@ -46,14 +57,31 @@ class Vectors:
             missing = [digest for digest in missing if digest not in rows]
         # Neighbours in length go together: engines that pad, or that batch by length, are faster so.
         missing.sort(key=lambda digest: len(texts[digest]))
-        for start in range(0, len(missing), EMBED_AT_ONCE):
-            if start:
+        lengths = [len(texts[digest]) for digest in missing]
+        done = 0
+        while done < len(missing):
+            if done:
                 self.pause()
-            part = missing[start : start + EMBED_AT_ONCE]
-            results = dict(zip(part, self.embedder().embed([texts[digest] for digest in part]), strict=True))
+            portion = self._portion(lengths[done:])
+            part = missing[done : done + portion]
+            embedder = self.embedder()
+            begun = self.clock()
+            results = dict(zip(part, embedder.embed([texts[digest] for digest in part]), strict=True))
+            self.pace = (self.clock() - begun) / max(1, sum(lengths[done : done + portion]))
+            self.at_once = min(2 * self.at_once, EMBED_AT_ONCE)
+            done += portion
             good = {key: value for key, value in results.items() if not isinstance(value, EmbeddingFailure)}
             self.embedded += len(good)
             self.cache.put(self.spec, good)
             faults.reach("cached")
             found.update(results)
         return found
+
+    def _portion(self, lengths: Sequence[int]) -> int:
+        """How many of the texts with these lengths go into the next commit: what takes SECONDS_AT_ONCE, as far as is known."""
+        characters = 0
+        for count, length in enumerate(lengths[: self.at_once]):
+            characters += length
+            if count and characters * self.pace > SECONDS_AT_ONCE:
+                return count
+        return min(self.at_once, len(lengths))
