@@ -311,6 +311,16 @@ class KernelLock:
             os.close(fd)
         return False
 
+    def guards(self) -> bool:
+        """Whether what was taken is still the file at `path`: False once somebody removed or replaced it, or its folder."""
+        assert self._fd is not None
+        try:
+            return os.path.samestat(os.fstat(self._fd), self.path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # a disk that does not answer says nothing about the file
+
     def release(self) -> None:
         if self._fd is not None:
             with contextlib.suppress(OSError):

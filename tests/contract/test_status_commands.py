@@ -119,6 +119,16 @@ def test_status_names_the_scheduler_that_goes_on_beside_a_damaged_job_file(world
     assert "; the scheduler goes on with the last good jobs: http://127.0.0.1:1\n" in said
 
 
+def test_status_says_that_the_job_file_is_gone_under_a_scheduler(world: World) -> None:
+    world.paths.job_file.unlink()
+    lock = KernelLock(world.paths.daemon_lock)
+    assert lock.try_acquire()
+    with lock:
+        said = pipesched("status", cwd=world.home)
+    assert said.code == 0
+    assert "\njob file:  there is none any more; the scheduler goes on with the last good jobs\n" in said.out
+
+
 def test_a_watch_goes_on_with_the_last_good_jobs(world: World) -> None:
     with start("status", "--watch", "--json", cwd=world.home) as watching:
         assert watching.stdout is not None

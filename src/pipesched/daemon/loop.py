@@ -18,6 +18,7 @@ from pipesched.daemon.scheduler import Scheduler
 from pipesched.daemon.signals import STOPPING, Signals
 from pipesched.daemon.source import DaemonSource
 from pipesched.daemon.systemd import Notifier
+from pipesched.errors import InputOutputError
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ PRUNE_LOOK_SECONDS: Final = 5.0
 class Loop:
     """`run` returns the daemon's exit status. `once`: until what was due has run, else until a signal ends it.
 
-    `beat` shows others that the loop turns; `check_manual_runs` looks after rows that no daemon keeps.
+    `beat` shows others that the loop turns; `check_manual_runs` looks after rows that no daemon keeps; `is_ours`: the state folder
+    is still the one that this daemon has locked.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Loop:
         once: bool,
         beat: Callable[[], None],
         check_manual_runs: Callable[[], None],
+        is_ours: Callable[[], bool],
         housekeeper: Housekeeper | None = None,
         reload_endpoint: Callable[[], None] | None = None,
     ) -> None:
@@ -69,6 +72,8 @@ class Loop:
         self._once = once
         self._beat = beat
         self._check_manual_runs = check_manual_runs
+        self._is_ours = is_ours
+        self._is_disowned = False
         self._housekeeper = housekeeper
         self._reload_endpoint = reload_endpoint
         self._jumps = JumpDetector(clock.now(), clock.monotonic())
@@ -136,6 +141,8 @@ class Loop:
             self._take_jobs()
         if self._watch.loading:
             self._due["tick"] = self._clock.monotonic() + LOADING_SECONDS
+        if not self._is_disowned and not self._is_ours():
+            self._disown()
         if os.getpid() == 1:
             self._children.reap_orphans()
 
@@ -174,7 +181,7 @@ class Loop:
         if number == signal.SIGHUP:
             self._reload()
         elif number in STOPPING and self._drain_until is None:
-            self._drain(number)
+            self._drain(signal.Signals(number).name)
         elif number in STOPPING:
             log.warning("%s again: ending the runs at once", signal.Signals(number).name)
             self._ended_by = number
@@ -190,13 +197,20 @@ class Loop:
         self._status = ""
         self._notifier.ready(f"{len(self._watch.file.jobs)} jobs")
 
-    def _drain(self, number: int) -> None:
+    def _disown(self) -> None:
+        """Nobody can see any more what this daemon records, and another one may run beside it: end."""
+        self._is_disowned = True
+        log.error("the state folder was removed or replaced under the daemon, which ends; start it again")
+        if self._drain_until is None:
+            self._drain("the state folder is gone")
+
+    def _drain(self, why: str) -> None:
         self._scheduler.launching = False
         self._drain_until = self._clock.monotonic() + self._drain_seconds
         self._notifier.stopping("stopping")
         log.info(
             "%s: nothing is started any more; %d runs have %.0f s to end",
-            signal.Signals(number).name, self._scheduler.running, self._drain_seconds,
+            why, self._scheduler.running, self._drain_seconds,
         )  # fmt: skip
 
     def _end_drain(self) -> None:
@@ -215,6 +229,8 @@ class Loop:
         return self._once and self._scheduler.idle
 
     def _exit_status(self) -> int:
+        if self._is_disowned:
+            return InputOutputError.exit_code
         if self._ended_by is not None:
             return 128 + self._ended_by
         return 1 if self._once and self._scheduler.has_failed else 0

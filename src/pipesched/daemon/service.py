@@ -145,7 +145,7 @@ def serve(
         recover(ledger, scheduler, now=clock.now())
         if not options.once:
             scheduler.take(planner.fire_at_start(clock.now()))
-        _announce(stack, paths, source)
+        _announce(stack, paths, source, lock)
         where = f", {source.http}" if source.http else ""
         log.info("%d jobs, pid %d, job file %s%s", len(watch.file.jobs), os.getpid(), paths.job_file, where)
         notifier.ready(f"{len(watch.file.jobs)} jobs")
@@ -164,6 +164,7 @@ def serve(
             once=options.once,
             beat=lambda: beat(paths),
             check_manual_runs=lambda: _check_manual_runs(ledger, clock),
+            is_ours=lock.guards,
             reload_endpoint=None if server is None else server.reload,
             housekeeper=Housekeeper(prune, paths.pruned, clock=clock, environ=environ)
             if prune is not None and not options.once
@@ -235,14 +236,19 @@ def _report_reader(paths: Paths) -> Callable[[str], Mapping[str, Any] | None]:
     return read
 
 
-def _announce(stack: ExitStack, paths: Paths, source: DaemonSource) -> None:
+def _announce(stack: ExitStack, paths: Paths, source: DaemonSource, lock: KernelLock) -> None:
     """Say on the disk who runs; a disk that does not take it is no reason not to schedule."""
     said = DaemonFile(pid=os.getpid(), started_at=source.started_at, http=source.http, version=__version__)
     try:
         said.write(paths)
     except PipeschedError as error:
         log.warning("%s; status and health know less now", error.message)
-    stack.callback(remove_daemon_file, paths)
+
+    def withdraw() -> None:
+        if lock.guards():  # else the file is another daemon's
+            remove_daemon_file(paths)
+
+    stack.callback(withdraw)
 
 
 def _check_manual_runs(ledger: Ledger, clock: Clock) -> None:

@@ -45,9 +45,9 @@ def lines(snapshot: Snapshot) -> list[str]:
     never = f"{counters.missed} missed, {counters.skipped} skipped"
     found = [
         f"scheduler: {scheduler}",
-        f"jobs:      {active} active of {len(snapshot.jobs)}"
-        if snapshot.job_file_error is None
-        else f"job file:  {_unusable(snapshot)}",
+        f"job file:  {unusable}"
+        if (unusable := _unusable(snapshot))
+        else f"jobs:      {active} active of {len(snapshot.jobs)}",
         f"runs:      {ended}, {never}{rate}",
     ]
     if counters.last_execution is not None:
@@ -68,12 +68,13 @@ def lines(snapshot: Snapshot) -> list[str]:
 
 
 def _unusable(snapshot: Snapshot) -> str:
-    """That the job file is, and what holds meanwhile."""
+    """That the job file is, and what holds meanwhile; empty where it can be used."""
     error, facts = snapshot.job_file_error, snapshot.facts
-    assert error is not None
     at = f": {facts.http}" if facts.http else ""
     goes_on = f"; the scheduler goes on with the last good jobs{at}" if facts.running else ""
-    return f"{error.message}{goes_on}"
+    if error is not None:
+        return f"{error.message}{goes_on}"
+    return f"there is none any more{goes_on}" if facts.running and not snapshot.job_file.exists else ""
 
 
 def _due(view: JobView, snapshot: Snapshot) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from pipesched.errors import NotFound, UsageError
 from pipesched.files import KernelLock
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.process import alive
+from pipesched.views.scheduler import read_facts
 from support.disk import on_a_full_disk
 from support.endpoint import get
 from support.shell_daemon import due_in, every
@@ -490,3 +492,21 @@ finally:
     statuses = json.loads(done.stdout)
     assert statuses["gaps"] == [1.0]
     assert set(statuses["all"]) <= {"succeeded", "missed", "skipped"}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_daemon_whose_state_folder_is_taken_away_ends_instead_of_running_unseen(daemon, replaced):
+    """Another one could run beside it, and start everything a second time."""
+    daemon.add(every("often", 1), "true")
+    process = daemon.start()
+    daemon.wait_for(lambda: "succeeded" in daemon.statuses("often"), "a run")
+    shutil.rmtree(daemon.paths.state_dir)
+    if replaced:
+        other = daemon.start()
+        daemon.wait_for(lambda: read_facts(daemon.paths, datetime.now(UTC)).pid == other.pid, "the other one")
+
+    assert process.wait(10) == 74
+    assert "the state folder was removed or replaced under the daemon" in daemon.log
+    if replaced:
+        assert read_facts(daemon.paths, datetime.now(UTC)).pid == other.pid
+        assert other.poll() is None
