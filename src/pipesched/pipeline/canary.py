@@ -30,9 +30,9 @@ _REVISION: Final = "~"
 class ModelChanged(Exception):
     """The model gives other vectors than it did under the same fingerprint. Caught by the run, never shown."""
 
-    def __init__(self, spec: ModelSpec, cosine: float) -> None:
+    def __init__(self, spec: ModelSpec, how: str) -> None:
         self.spec = spec
-        self.reason = f"the model {spec.model} gives other vectors than before (cosine {cosine:.4f}), though its digest is the same"
+        self.reason = f"the model {spec.model} gives {how}, though its digest is the same"
         super().__init__(self.reason)
 
 
@@ -81,7 +81,7 @@ def check(embedder: Embedder, spec: ModelSpec, cache: EmbeddingCache) -> None:
         digest = hashlib.sha256(b"".join(vector.astype("<f4").tobytes() for vector in found)).hexdigest()
         best = f"{told}{_REVISION}{digest[:16]}"
     cache.put_canary(told, best, found)
-    raise ModelChanged(replace(spec, fingerprint=best), cosine)
+    raise ModelChanged(replace(spec, fingerprint=best), f"other vectors than before (cosine {cosine:.4f})")
 
 
 def _cosine(left: Sequence[Vector], right: Sequence[Vector]) -> float:

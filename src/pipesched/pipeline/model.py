@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
 
+OTHER_DIMENSIONS: Final = "other_dimensions"
+"""The code of the ServiceUnavailable that an embedder raises when vectors have not the dimensions of its spec."""
+
 MetadataValue = str | int | float | bool | list[str]
 Metadata = Mapping[str, MetadataValue]
 

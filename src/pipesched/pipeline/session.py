@@ -26,7 +26,7 @@ from pipesched.pipeline.documents import DocumentSettings
 from pipesched.pipeline.index_settings import IndexSettings, document_digest
 from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.mode import Generation
-from pipesched.pipeline.model import Embedder, ModelSpec, VectorStore
+from pipesched.pipeline.model import OTHER_DIMENSIONS, Embedder, ModelSpec, VectorStore
 from pipesched.pipeline.stores import Probe
 from pipesched.pipeline.stores.mark import Mark
 from pipesched.pipeline.tally import Tally
@@ -182,18 +182,30 @@ class Session:
             opened = self.backends.open_embedder(spec)
             try:
                 canary.check(opened, spec, self.cache)
-            except BaseException:
+            except BaseException as error:
                 opened.close()
+                if isinstance(error, ServiceUnavailable) and error.code == OTHER_DIMENSIONS:
+                    self._check_dimensions(spec)
                 raise
             self._embedder = opened
         return self._embedder
+
+    def _check_dimensions(self, spec: ModelSpec) -> None:
+        """Raises ModelChanged if the model, asked as if it were new, has other dimensions than `spec`."""
+        now = self.backends.identify(spec.model)
+        if now.dimensions != spec.dimensions:
+            from pipesched.pipeline.canary import ModelChanged
+
+            how = f"vectors of {now.dimensions} numbers instead of {spec.dimensions}"
+            raise ModelChanged(now, how)
 
     def identify(self, recorded: ModelSpec | None) -> ModelSpec:
         """What the model is now. While its service is down it is taken for what it was, until something must be embedded."""
         model = self.options.embedding_model
         known = recorded or self.cache.spec(model)
         try:
-            told = self.backends.identify(model, recorded=as_told(known))
+            # One that was just found to be another is not taken for what was recorded of it.
+            told = self.backends.identify(model, recorded=None if self.reasons else as_told(known))
         except ServiceUnavailable as error:
             told = self.backends.identify(model, recorded=as_told(known), offline=True)
             if not told.fingerprint:

@@ -15,7 +15,7 @@ from pipesched.pipeline.embedders.ollama_api import base_url, missing, most_toke
 from pipesched.pipeline.embedders.pieces import halves
 from pipesched.pipeline.embedders.prefixes import prefixes
 from pipesched.pipeline.embedders.vectors import unencodable, unit, weighted_mean
-from pipesched.pipeline.model import EmbeddingFailure, ModelSpec
+from pipesched.pipeline.model import OTHER_DIMENSIONS, EmbeddingFailure, ModelSpec
 
 if TYPE_CHECKING:
     import ollama
@@ -259,6 +259,7 @@ class OllamaEmbedder:
         return ServiceUnavailable(
             f"{self._name} is another model than at the start: {failure.message}",
             hint="run it again: the change is then noticed and the index built anew",
+            code=OTHER_DIMENSIONS,
         )
 
     def _ask(self, inputs: list[str], call: _Call) -> Sequence[Sequence[float]]:
