@@ -27,7 +27,7 @@ REPORT = REPORT_SUMMARY | {"documents"}
 STATS = {
     "total_documents", "new_documents", "modified_documents", "renamed_documents", "deleted_sources",
     "unchanged_documents", "skipped_documents", "failed_documents", "total_chunks", "chunks_added", "chunks_updated",
-    "chunks_deleted", "chunks_unchanged", "chunks_embedded", "chunks_from_cache",
+    "chunks_deleted", "chunks_unchanged", "chunks_embedded", "chunks_from_cache", "withheld_deletes", "drifted_chunks",
 }  # fmt: skip
 RUN = {
     "run_id", "job_id", "scheduled_for", "started_at", "finished_at", "status", "exit_code", "attempt", "reason",

@@ -22,6 +22,8 @@ STATS = {
     "chunks_unchanged",
     "chunks_embedded",
     "chunks_from_cache",
+    "withheld_deletes",
+    "drifted_chunks",
 }
 REPORT = {
     "schema_version",
