@@ -12,6 +12,11 @@ RunMode = Literal["incremental", "full", "rebuild"]
 Change = Literal["new", "modified", "renamed", "deleted", "skipped", "failed"]
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True, slots=True)
 class RunStats:
     """Counts of one run; in a dry run, what it would do.

@@ -78,7 +78,7 @@ def test_a_collection_on_a_server_is_kept_in_step_like_one_in_a_folder(tmp_path:
         store = open_store(url)
         store.delete("posts", sorted(store.ids("posts"))[:1])
         store.close()
-        assert "1 rows missing" in index.run().message
+        assert "1 row missing" in index.run().message
         assert index.verify(deep=True).ok
         assert index.run(rebuild=True).status == "succeeded"
         index.now += timedelta(hours=2)

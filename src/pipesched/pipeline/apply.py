@@ -35,8 +35,11 @@ def embed(batch: Batch, vectors: Vectors, tally: Tally) -> Embedded:
     explain_items(batch.items)
     texts = {row.text_hash: row.text for item in batch.items for row in item.plan.write}
     before = vectors.embedded
-    found = vectors.of(texts) if texts else {}
-    newly = vectors.embedded - before
+    try:
+        found = vectors.of(texts) if texts else {}
+    finally:  # a run that stops in the middle says what it has embedded all the same
+        newly = vectors.embedded - before
+        tally.embedded += newly
     if texts:
         log.debug("of %d texts %d were embedded, %d were in the cache", len(texts), newly, len(texts) - newly)
     good: list[Item] = []
@@ -56,7 +59,6 @@ def embed(batch: Batch, vectors: Vectors, tally: Tally) -> Embedded:
             message = f"chunk {row.ordinal} cannot be embedded: {result.message}"
             batch.failures.append((Failure(item.source, result.code, message), item.had))
     written = sum(len(item.plan.write) for item in good)
-    tally.embedded += newly
     tally.from_cache += max(0, written - newly)
     return Embedded(
         good, {key: value for key, value in found.items() if not isinstance(value, EmbeddingFailure)}

@@ -11,6 +11,7 @@ from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.manifest import Manifest
 from pipesched.pipeline.model import METADATA_KEYS, ModelSpec, Record, VectorStore
 from pipesched.pipeline.rows import UNKNOWN, metadata_hash, row_of, text_hash
+from pipesched.report import counted
 
 if TYPE_CHECKING:
     from pipesched.pipeline.model import Vector
@@ -47,7 +48,7 @@ class Drift:
             (len(self.extra), "not ours"),
             (len(self.bad_vectors), "with another vector"),
         )
-        return ", ".join(f"{count} rows {word}" for count, word in counts if count)
+        return ", ".join(f"{counted(count, 'row')} {word}" for count, word in counts if count)
 
 
 def compare(

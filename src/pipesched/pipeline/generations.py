@@ -11,6 +11,7 @@ from pipesched.pipeline.drift import TOLERANCE
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.mode import Decision, Generation, due
 from pipesched.pipeline.session import Session, mark_of
+from pipesched.report import counted
 
 _LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
 
@@ -68,7 +69,7 @@ def check(session: Session, generation: Generation) -> None:
     wanted = {row[0] for row in rows}
     found = session.store.ids(generation.name)
     if wanted != found:
-        raise _unsound(f"{len(wanted - found)} rows are missing and {len(found - wanted)} too many")
+        raise _unsound(f"{counted(len(wanted - found), 'row')} missing and {len(found - wanted)} too many")
     sample = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
     assert generation.settings is not None
     cached = session.cache.get(generation.settings.spec, [text for _, text in sample])

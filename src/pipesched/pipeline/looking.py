@@ -9,6 +9,7 @@ from pipesched.pipeline.mode import Generation
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.stores import Probe
 from pipesched.pipeline.stores.probe import UNMARKED
+from pipesched.report import counted
 
 Check = Literal["probe", "rows", "vectors"]
 """How closely the collection is compared with the record: by its counters, row by row, or vector by vector."""
@@ -33,7 +34,7 @@ def look(session: Session, *, check: Check, replacing: bool) -> Met:
         finish_swap(session)
     for generation in manifest.generations():
         if recovered := manifest.recover(generation.number):
-            session.notes.append(f"{recovered} documents of a run that died were put right")
+            session.notes.append(f"{counted(recovered, 'document')} of a run that died put right")
     live = manifest.generation("live")
     present = session.look(session.collection)
     if present is not None and session.collection in session.damaged:

@@ -15,6 +15,7 @@ from pipesched.pipeline.backends import Backends
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.stores.examination import REBUILD, StoreDamaged
+from pipesched.report import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _lacking(options: PipelineOptions, index_dir: Path) -> str:
             )
         ]
         missing = len(texts) - len(cache.known(live.settings.spec, texts))
-    return f"{missing} of {len(texts)} texts have to be embedded again" if missing else ""
+    return f"{missing} of {counted(len(texts), 'text')} must be embedded again" if missing else ""
 
 
 def set_store_aside(storage_path: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 from pipesched.pipeline.model import Failure, Found, Scan, Stamp
 from pipesched.pipeline.rows import UNKNOWN
+from pipesched.report import counted
 
 RACY_NS: Final = 2_000_000_000
 """A file changed less than this before the scan could change again without its times showing it (git's racy entries)."""
@@ -257,7 +258,7 @@ def _guard(scan: Scan, recorded: Mapping[str, RecordedFile], vanished: set[str])
         return ""
     indexed = sum(file.state == "indexed" for file in recorded.values())
     if not scan.files and not scan.failures:
-        return f"the data folder is empty and {len(vanished)} documents are indexed"
+        return f"the data folder is empty, with {counted(len(vanished), 'document')} indexed"
     if len(vanished) > MASS_DELETE_DOCUMENTS and len(vanished) > indexed * MASS_DELETE_SHARE:
         return f"{len(vanished)} of {indexed} documents are gone at once"
     return ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline.model import Failure
-from pipesched.report import Change, DocumentChange, ItemError, RunStats
+from pipesched.report import Change, DocumentChange, ItemError, RunStats, counted
 
 if TYPE_CHECKING:
     from pipesched.pipeline.batches import Item
@@ -74,14 +74,17 @@ class Tally:
         ]
         said = [f"{count} {word}" for count, word in counts if count]
         if said:
-            said[0] = said[0].replace(" ", " documents " if not said[0].startswith("1 ") else " document ", 1)
+            first, word = next((count, word) for count, word in counts if count)
+            said[0] = f"{counted(first, 'document')} {word}"
         if self.withheld:
             said.append(f"deletes of {self.withheld} withheld (--allow-mass-delete lets them through)")
         if not said:
             chunks = ((self.added, "added"), (self.updated, "updated"), (self.deleted, "deleted"))
             # A post that became a draft is no document that changed, and its chunks go all the same.
-            said = [f"{count} chunks {word}" for count, word in chunks if count] or ["nothing changed"]
-        said.append(f"{total_chunks} chunks")
+            said = [f"{counted(count, 'chunk')} {word}" for count, word in chunks if count] or [
+                "nothing changed"
+            ]
+        said.append(counted(total_chunks, "chunk"))
         text = ", ".join(said)
         if interrupted:
             text = f"stopped as asked, the rest is left for the next run: {text}"

@@ -26,6 +26,7 @@ from pipesched.pipeline.search import find
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.stores import StoreLock
 from pipesched.pipeline.stores.mark import Mark
+from pipesched.report import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def _compare(
                 store.close()
     looked = "rows and vectors" if deep else "rows"
     message = (found.words() if found else f"{rows} {looked} are what the folder says") + (
-        f"; {len(failed)} documents cannot be read, and were compared with their old version"
+        f"; {counted(len(failed), 'document')} cannot be read, compared with the old version"
         if failed
         else ""
     )

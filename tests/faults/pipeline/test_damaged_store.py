@@ -74,7 +74,7 @@ def test_a_damaged_store_that_would_have_to_be_embedded_again_is_left_until_rebu
         index.run()
     assert error.value.code == "store_damaged"
     assert "pipesched rebuild" in error.value.hint
-    assert "12 of 12 texts have to be embedded again" in error.value.hint
+    assert "12 of 12 texts must be embedded again" in error.value.hint
     assert not Path(f"{store_of(index)}.damaged-1").exists()
     assert index.run(rebuild=True).stats.chunks_embedded == 12
     assert same(index.rows(), wanted)

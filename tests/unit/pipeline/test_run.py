@@ -370,8 +370,7 @@ def test_rows_that_others_removed_changed_or_added_are_put_right(index: Index) -
     store.upsert("posts", [type(record)("theirs", "x", {"source": "x"}, vector_of("x"))])
     out = index.run()
     assert (
-        "the collection differed from its record: 1 rows missing, 1 rows changed, 1 rows not ours"
-        in out.message
+        "the collection differed from its record: 1 row missing, 1 row changed, 1 row not ours" in out.message
     )
     assert not index.model.texts
     assert same(index.rows(), wanted)
@@ -513,7 +512,7 @@ def test_full_reads_every_document_again_and_embeds_nothing(index: Index) -> Non
 def test_a_generation_that_is_not_whole_is_never_swapped_in(index: Index) -> None:
     wanted = index.rows()
     index.breaks_at = "lossy"
-    with pytest.raises(DataError, match="rows are missing"):
+    with pytest.raises(DataError, match="1 row missing and 0 too many"):
         index.run(rebuild=True)
     assert index.collections() == {"posts"}
     assert same(index.rows(), wanted)
@@ -638,3 +637,14 @@ def test_a_dry_run_says_when_deletes_would_be_withheld_or_documents_fail(index: 
         path.unlink()
     out = index.run(dry_run=True)
     assert (out.exit_code, out.errors[0].code) == (3, "deletes_withheld")
+
+
+def test_a_run_that_stops_while_it_embeds_says_what_it_has_embedded(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    for number in range(40):
+        index.write(f"{number}.md", f"Post number {number} is about the number {number}.")
+    stop = threading.Event()
+    index.model.on_embed = stop.set
+    out = index.run(stop=stop)
+    assert (out.status, out.stats.chunks_added) == ("interrupted", 0)
+    assert out.stats.chunks_embedded == sum(index.model.texts.values()) > 0

@@ -10,7 +10,7 @@ from pipesched.pipeline.tally import Tally
     [
         (Tally(unchanged=3), "nothing changed, 7 chunks"),
         (Tally(unchanged=3, deleted=2), "2 chunks deleted, 7 chunks"),
-        (Tally(unchanged=3, added=1, updated=4), "1 chunks added, 4 chunks updated, 7 chunks"),
+        (Tally(unchanged=3, added=1, updated=4), "1 chunk added, 4 chunks updated, 7 chunks"),
     ],
 )
 def test_chunks_are_told_where_no_document_changed(tally, said):
