@@ -93,6 +93,11 @@ class JobWatch:
         assert loaded is not None
         self._seen = loaded.stamp
         self._suspect = _NEVER_LOADED
+        bad = next((problem for problem in loaded.problems if problem.in_defaults), None)
+        if bad is not None and loaded.defaults != self.file.defaults:
+            # Without them each job would run on other days, or index another folder.
+            self._refuse(DataError(f"{self._store.path}: {bad.message}", hint=bad.hint))
+            return False
         if self.error is not None:
             log.warning("the job file can be used again")
             self.error = None

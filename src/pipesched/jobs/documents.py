@@ -199,12 +199,16 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
     """The one document of `defaults`: options under `config`, or beside the timezone."""
     document: Any = next(iter(table.values()), {})
     if not isinstance(document, dict):
-        problems.append(Problem(None, f"defaults is a {json_type(document)}, not an object"))
+        problems.append(
+            Problem(None, f"defaults is a {json_type(document)}, not an object", in_defaults=True)
+        )
         return Defaults()
     nested = document.get("config", {})
     flat = {key: value for key, value in document.items() if key not in {"config", "timezone", "calendar"}}
     if not isinstance(nested, dict):
-        problems.append(Problem(None, f"defaults.config is a {json_type(nested)}, not an object"))
+        problems.append(
+            Problem(None, f"defaults.config is a {json_type(nested)}, not an object", in_defaults=True)
+        )
         nested = {}
     values = {"timezone": document.get("timezone"), "config": {**nested, **flat}}
     if "calendar" in document:
@@ -213,7 +217,7 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
         return Defaults.model_validate(values)
     except ValidationError as error:
         bad = explain(error)
-        problems.append(Problem(None, f"defaults: {bad.message}", bad.hint))
+        problems.append(Problem(None, f"defaults: {bad.message}", bad.hint, in_defaults=True))
         return _usable_defaults(values, error)
 
 

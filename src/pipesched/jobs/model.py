@@ -341,11 +341,15 @@ class Defaults(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in the job file that cannot be used. `job_id`: the job that is left out, None: the whole file."""
+    """Something in the job file that cannot be used. `job_id`: the job that is left out, None: the whole file.
+
+    `in_defaults`: it is left out of what holds for all jobs.
+    """
 
     job_id: str | None
     message: str
     hint: str = ""
+    in_defaults: bool = False
 
 
 @dataclass(frozen=True, slots=True)

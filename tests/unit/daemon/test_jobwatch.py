@@ -160,3 +160,46 @@ def test_a_file_that_goes_bad_while_it_is_read_beside_the_loop_is_refused(tmp_pa
 
     assert watch.error is not None
     assert set(watch.file.jobs) == {"a"}
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"calendar": ["2026-13-01"]},
+        {"calendar": ["2026-12-24", "2026-12-2"]},
+        {"calendar": ["2026-12-24"], "config": {"data_dirr": "posts"}},
+        ["calendar"],
+    ],
+    ids=str,
+)
+def test_defaults_that_cannot_be_used_change_nothing_for_any_job(store, worse):
+    """A job that ran without the calendar would run on a holiday, without its folder on another one."""
+
+    def write(defaults) -> None:
+        tables = json.loads(store.path.read_text())
+        tables["defaults"] = {"1": defaults}
+        store.path.write_text(json.dumps(tables))
+
+    write({"calendar": ["2026-12-24"], "config": {"data_dir": "posts"}})
+    watch = JobWatch(store)
+    before = watch.file
+    write(worse)
+
+    assert not watch.poll()
+    assert watch.file is before
+    assert "defaults" in watch.error.message
+    write({"calendar": ["2026-12-25"]})
+    assert watch.poll()
+    assert watch.error is None
+    assert watch.file.jobs["a"].calendar == ("2026-12-25",)
+
+
+def test_defaults_that_were_bad_from_the_start_do_not_keep_an_edit_from_being_followed(store):
+    tables = json.loads(store.path.read_text())
+    tables["defaults"] = {"1": {"config": {"data_dirr": "posts"}}}
+    store.path.write_text(json.dumps(tables))
+    watch = JobWatch(store)
+    store.add([job("c")], NOW)
+
+    assert watch.poll()
+    assert set(watch.file.jobs) == {"a", "b", "c"}
