@@ -97,7 +97,7 @@ def top(facts: PageFacts, *, refreshing: bool) -> Markup:
 
 
 def verdict(facts: PageFacts) -> Markup:
-    """The one sentence that a glance should give."""
+    """The one sentence that a glance should give, and what to do."""
     status = facts.health.status
     # The sum over the jobs says less than the job that made it.
     bad = [
@@ -109,13 +109,15 @@ def verdict(facts: PageFacts) -> Markup:
         name, check = bad[0]
         more = f" (and {len(bad) - 1} more, below)" if len(bad) > 1 else ""
         who = f"{name[4:]}: " if name.startswith("job:") else ""
+        hint = tag("p", foreign(check.hint), class_="hint") if check.hint else ""
         message = join((foreign(who + check.message), more))
     else:
+        hint = ""
         message = foreign(f"Scheduler {facts.health.checks.get('scheduler', WELL).message}.")
     return tag(
         "div",
         tag("span", _SIGN[status], class_="sign"),
-        tag("div", tag("strong", _TITLE[status]), tag("p", message)),
+        tag("div", tag("strong", _TITLE[status]), tag("p", message), hint),
         class_=f"verdict {status}",
         role="status",
     )

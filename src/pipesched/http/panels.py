@@ -155,11 +155,15 @@ def job_row(view: JobView, facts: PageFacts) -> Markup:
         cell(
             "Documents",
             "" if documents is None else f"{documents:,}",
-            "" if chunks is None else sub(f"{chunks:,} chunks"),
+            "" if chunks is None else sub(chunk_count(chunks)),
             numeric=True,
         ),
         class_="off" if view.state in {"paused", "done"} else None,
     )
+
+
+def chunk_count(chunks: int) -> str:
+    return "1 chunk" if chunks == 1 else f"{chunks:,} chunks"
 
 
 def next_run(view: JobView, now: datetime) -> Markup:
@@ -227,7 +231,7 @@ def collection_row(view: CollectionView, facts: PageFacts) -> Markup:
         cell(
             "Documents",
             "" if view.documents is None else f"{view.documents:,}",
-            "" if view.chunks is None else sub(f"{view.chunks:,} chunks"),
+            "" if view.chunks is None else sub(chunk_count(view.chunks)),
             numeric=True,
         ),
     )

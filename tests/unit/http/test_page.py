@@ -115,7 +115,8 @@ def test_what_is_not_well_comes_first_and_says_what_to_do(world: World) -> None:
     assert "Works, but needs a look" in said
     listed = said[said.index("Jobs") :]
     assert listed.index("bad") < listed.index("aaa")
-    assert "bad: the last run failed: the model is missing" in said
+    verdict = said.index("bad: the last run failed: the model is missing")
+    assert said[verdict + 1] == "pipesched logs bad", "what to do comes with what is wrong"
     assert "pipesched logs bad" in said
     links = [attributes["href"] for name, attributes in elements.found if name == "a"]
     assert any((link or "").startswith("/pipeline/reports/") for link in links)
