@@ -83,7 +83,7 @@ even_intervals = st.builds(
     seconds=st.sampled_from([10.0, 45.0, 60.0, 900.0, 3600.0, 5400.0, 7200.0, 21_600.0, 86_400.0, 604_800.0]),
     anchor=st.integers(1_577_836_800, 1_767_225_600).map(lambda at: datetime.fromtimestamp(at, UTC)),
 )
-onces = st.builds(OnceTrigger, at=times)
+onces = st.builds(OnceTrigger, at=times, if_past=st.sampled_from([None, "run"]))
 triggers = st.one_of(
     crons(plain_expressions()), crons(plain_macros), crons(extended_expressions), intervals, onces
 )
@@ -100,6 +100,7 @@ policies = st.fixed_dictionaries(
         "retries": st.integers(0, 9),
         "retry_delay": st.one_of(st.just(0.0), seconds),
         "jitter": st.one_of(st.just(0.0), seconds),
+        "trigger_on": st.sampled_from(["success", "failure", "any"]),
         "not_during": st.sampled_from([(), ("22:00-02:00",), ("Sat,Sun 22:00-02:00", "Mon 09:00-10:00")]),
         "start": st.just(START),
         "end": st.integers(1, 10**8).map(lambda after: START + timedelta(seconds=after)),

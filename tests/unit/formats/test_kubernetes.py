@@ -1,12 +1,15 @@
 """CronJob manifests, held against the documented fields of batch/v1."""
 
+import hashlib
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
+from kubernetes.client import ApiClient  # comes with chromadb
 
 from pipesched.jobs.formats import kubernetes
 from pipesched.jobs.formats.place import Place
@@ -113,6 +116,16 @@ def write(*jobs, options: PipelineOptions = INSIDE):
     made = kubernetes.write(JobFile({job.id: job for job in jobs}), place=place, now=NOW)
     (text,) = made.files.values()
     return [document for document in yaml.safe_load_all(text) if document], made
+
+
+@settings(max_examples=20)
+@given(job_lists())
+def test_the_official_client_knows_every_field_and_takes_every_value(jobs) -> None:
+    api = ApiClient()
+    for manifest in write(*jobs)[0]:
+        # A field that it does not know, or a value of another type, would not come back.
+        read = api.deserialize(json.dumps(manifest), "V1CronJob", "application/json")
+        assert api.sanitize_for_serialization(read) == manifest
 
 
 @given(job_lists())
@@ -226,3 +239,19 @@ def test_what_kubernetes_does_otherwise_is_named(job) -> None:
         assert word in said
     assert "grid: it runs at the whole minute" in said
     assert len({manifest["metadata"]["name"] for manifest in manifests}) == 5
+
+
+def test_a_name_that_another_cronjob_has_got_by_its_digest_is_refused(job) -> None:
+    taken = f"a-{hashlib.sha256(b'A').hexdigest()[:8]}"
+    manifests, made = write(job(taken), job("a"), job("A"))
+    assert [manifest["metadata"]["name"] for manifest in manifests] == [taken, "a"]
+    (refused,) = made.refused
+    assert (refused.id, taken in refused.reason) == ("A", True)
+
+
+def test_a_timeout_that_a_pod_cannot_have_is_refused(job) -> None:
+    manifests, made = write(
+        job("a", policy=JobPolicy(timeout=2.0**31 - 1)), job("b", policy=JobPolicy(timeout=2.0**31))
+    )
+    assert [manifest["metadata"]["name"] for manifest in manifests] == ["a"]
+    assert "68 years" in made.refused[0].reason

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipesched.errors import InvalidValue
-from pipesched.options import PATH_OPTIONS, PIPELINE_OPTIONS, PipelineConfig, from_environment, is_server
+from pipesched.options import (
+    PATH_OPTIONS,
+    PIPELINE_OPTIONS,
+    PipelineConfig,
+    from_environment,
+    is_server,
+    variable,
+)
 from pipesched.settings import ENV_PREFIX
 
 _BOOLEANS: Final = frozenset(
@@ -21,8 +28,11 @@ _GLOBAL_VALUES: Final = ("--file", "--state-dir", "--output-dir", "--log-level",
 _GLOBAL_SWITCHES: Final = ("--no-color", "--json")
 _RUN_VALUES: Final = ("--wait", "--run-id", "--scheduled-for", "--attempt")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_STREAM = re.compile(r"(?<!\S)[012](?=[<>])")  # the number in 2>&1
+_QUOTED: Final = r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*\""""
+_STREAM = re.compile(rf"{_QUOTED}|(?<!\S)([012])(?=[<>])", re.DOTALL)  # the number in 2>&1
+_SHELL_PART = re.compile(rf"{_QUOTED}|.", re.DOTALL)
 _REPLACED: Final = ("$", "`")
+_MATCHED: Final = ("*", "?", "[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,7 @@ def read(line: str, *, environment: Mapping[str, str]) -> Command:
     variables = dict(environment)
     while words and (match := _ASSIGNMENT.fullmatch(words[0])):
         variables[match[1]] = match[2]
-        if not match[1].startswith(ENV_PREFIX):
-            warnings.append(f"the variable {match[1]} does not come along")
+        warnings += variable_warnings(match[1])
         words = words[1:]
     arguments = _after_program(words)
     for word in words:
@@ -59,30 +68,60 @@ def read(line: str, *, environment: Mapping[str, str]) -> Command:
     job_id, values, said = _arguments(arguments)
     warnings += said
     values = {**from_environment(variables).set_values(), **values}
+    if folder is not None:
+        warnings.append(
+            f"it ran in {folder}: what its line does not say is taken from the job file's folder now"
+        )
     for name in PATH_OPTIONS:
         path = values.get(name)
         if isinstance(path, str) and not is_server(path) and not path.startswith(("/", "~")):
             if folder is not None:
-                values[name] = posixpath.join(folder, path)
-            else:
+                values[name] = path = posixpath.join(folder, path)
+            if not path.startswith(("/", "~")):
                 warnings.append(f"--{name.replace('_', '-')} {path} is now taken from the job file's folder")
     return Command(job_id, PipelineConfig.checked(values), tuple(warnings))
 
 
 def _words(line: str) -> list[str]:
-    lexer = shlex.shlex(_STREAM.sub("", line), posix=True, punctuation_chars="();<>|&")
+    unnumbered = _STREAM.sub(lambda match: "" if match[1] else match[0], line)
+    lexer = shlex.shlex(unnumbered, posix=True, punctuation_chars="();<>|&")
     lexer.whitespace_split = True
     lexer.commenters = ""
     try:
         words = list(lexer)
     except ValueError as error:
         raise InvalidValue(f"its command cannot be read: {error}", hint="look at its quotes") from error
-    # What the shell would replace cannot be known here; between single quotes it replaces nothing.
-    bare = re.sub(r"'[^']*'", "", line)
-    for sign in _REPLACED:
-        if sign in bare:
-            raise _not_ours(f"the shell would replace the {sign} in it")
+    # What the shell would replace cannot be known here.
+    expanded, bare = _unquoted(line)
+    for signs, text in ((_REPLACED, expanded), (_MATCHED, bare)):
+        for sign in signs:
+            if sign in text:
+                raise _not_ours(
+                    f"the shell would replace the {sign} in it",
+                    "put what is meant as it is between single quotes",
+                )
     return words
+
+
+def _unquoted(line: str) -> tuple[str, str]:
+    """What of it the shell looks through for variables, and what for names of files: that is outside of quotes alone."""
+    expanded, bare = [], []
+    for part in _SHELL_PART.findall(line):
+        if part[0] == '"' and len(part) > 1:
+            expanded.append(part)  # with what is escaped in it, whose backslash shlex would leave there
+        elif len(part) == 1:
+            expanded.append(part)
+            bare.append(part)
+    return "".join(expanded), "".join(bare)
+
+
+def variable_warnings(name: str) -> list[str]:
+    """What is to be said of a variable that is set for the line: nothing where it is an option's."""
+    known = [variable(option) for option in PIPELINE_OPTIONS]
+    if name in known:
+        return []
+    near = difflib.get_close_matches(name, known, n=1) if name.startswith(ENV_PREFIX) else []
+    return [f"the variable {name} does not come along" + (f"; did you mean {near[0]}?" if near else "")]
 
 
 def _without_redirections(words: Sequence[str], warnings: list[str]) -> list[str]:
@@ -146,6 +185,8 @@ def _arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, object],
             continue
         if name in _GLOBAL_VALUES:
             taken = _value(name, given, rest)
+            if name in {"--state-dir", "--output-dir"}:
+                warnings.append(f"{name} {taken} does not come along: it is the scheduler's own")
             if name == "--file":
                 warnings.append(
                     f"options that its job has in {taken} do not come along; only those of the line do"
@@ -155,6 +196,10 @@ def _arguments(arguments: Sequence[str]) -> tuple[str | None, dict[str, object],
             warnings.append(f"{name} {_value(name, given, rest)} does not come along")
             continue
         option, value_of = _option(name)
+        if value_of is not None and given is not None:
+            raise InvalidValue(
+                f"{name} takes no value", hint=f"write --{option.replace('_', '-')} or its --no-"
+            )
         values[option] = value_of if value_of is not None else _value(name, given, rest)
     if command is None:
         raise _not_ours("it does nothing")

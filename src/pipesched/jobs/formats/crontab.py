@@ -9,7 +9,7 @@ from typing import Final
 
 from pipesched.errors import InvalidValue
 from pipesched.jobs.formats import grids
-from pipesched.jobs.formats.limits import policy_remarks
+from pipesched.jobs.formats.limits import policy_remarks, store_remarks
 from pipesched.jobs.formats.model import Export, Refused, Remarks
 from pipesched.jobs.formats.place import Place
 from pipesched.jobs.model import Job, JobFile
@@ -51,6 +51,7 @@ def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:  # noqa:
                 job.id,
                 f"its zone is not this machine's, {place.machine_zone}: it needs a cron that reads CRON_TZ",
             )
+    store_remarks(job_file, place.options, remarks)
     return Export({FILE: "\n".join(lines) + "\n"}, remarks.lines(), tuple(refused))
 
 

@@ -25,9 +25,9 @@ _PERCENT = re.compile(r"(?<!\\)%")
 
 @dataclass
 class _Lines:
-    """What the lines above the one at hand have said."""
+    """What the lines above the one at hand have said. `zone`: None below one that cannot be used."""
 
-    zone: str
+    zone: str | None
     comments: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -40,8 +40,9 @@ def read(text: str, *, name: str, context: Context) -> Reading:
     state = _Lines(context.zone)
     entries: list[Found | Refused] = []
     recognised = False
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.strip(" \t")
+    # Not splitlines: what is one line for cron (a comment with U+2028 in it) must be one here.
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.removesuffix("\r").strip(" \t")
         if not line:
             state.comments.clear()
         elif line.startswith("#"):
@@ -72,8 +73,11 @@ def _set(state: _Lines, name: str, text: str) -> None:
     """Take in `NAME=value`. Raises InvalidValue for a zone that there is not."""
     value = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     if name in {"CRON_TZ", "TZ"}:
+        holds = name == "CRON_TZ" or "CRON_TZ" not in state.environment
+        if holds:
+            state.zone = None
         load_zone(value)
-        if name == "CRON_TZ" or "CRON_TZ" not in state.environment:
+        if holds:
             state.zone = value
         if name == "TZ":
             state.warnings.append(
@@ -82,8 +86,9 @@ def _set(state: _Lines, name: str, text: str) -> None:
         state.environment[name] = value
     elif name.startswith(ENV_PREFIX):
         state.environment[name] = value
+        state.warnings += commandline.variable_warnings(name)
     else:
-        state.warnings.append(f"the variable {name} does not come along")
+        state.warnings += commandline.variable_warnings(name)
 
 
 def _entry(line: str, number: int, state: _Lines, context: Context) -> Found | Refused:
@@ -95,21 +100,24 @@ def _entry(line: str, number: int, state: _Lines, context: Context) -> Found | R
             label, f"line {number} is no crontab line: {line!r:.80}", "minute hour day month weekday command"
         )
     expression, command_text = parts
+    zone = state.zone
+    if zone is None:
+        return Refused(label, "the zone above it cannot be used", "mend the CRON_TZ or TZ line above it")
     if _PERCENT.search(command_text):
         return Refused(
             label, "its command has a %, after which all is its input", r"write \% for the sign itself"
         )
     try:
-        cron(expression, zone=state.zone, job_id="")
+        cron(expression, zone=zone, job_id="")
         environment = {key: value for key, value in state.environment.items() if key.startswith(ENV_PREFIX)}
         command = commandline.read(command_text.replace("\\%", "%"), environment=environment)
         label = job_id = named or command.job_id or f"line_{number}"
         checked_id(job_id)
         trigger = build_trigger(
-            TriggerOptions(expression=expression), job_id=job_id, zone=state.zone, now=context.now
+            TriggerOptions(expression=expression), job_id=job_id, zone=zone, now=context.now
         )
         given = {"description": description}
-        job = build_job(job_id, trigger, given, command.config, zone=state.zone, now=context.now)
+        job = build_job(job_id, trigger, given, command.config, zone=zone, now=context.now)
     except InvalidValue as error:
         return Refused(label, error.message, error.hint)
     return Found(job, command.warnings)

@@ -12,7 +12,7 @@ from pipesched import __version__
 from pipesched.errors import InvalidValue
 from pipesched.jobs.formats import grids
 from pipesched.jobs.formats.crontab import cron_text
-from pipesched.jobs.formats.limits import clock_remark, policy_remarks
+from pipesched.jobs.formats.limits import clock_remark, policy_remarks, store_remarks
 from pipesched.jobs.formats.model import Export, Refused, Remarks
 from pipesched.jobs.formats.place import Place
 from pipesched.jobs.formats.systemd import LOOPBACK
@@ -26,6 +26,8 @@ MOUNT: Final = "/srv/pipesched"
 CLAIM: Final = "pipesched"
 _LONGEST_NAME: Final = 52
 _SHORTEST_DEADLINE: Final = 10
+_LONGEST_DEADLINE: Final = 2**31 - 1
+"""Seconds of a pod's activeDeadlineSeconds."""
 _FINAL_EXITS: Final = (2, 3, 65, 77, 78)
 _HEADER: Final = f"""\
 # Made by pipesched export --format kubernetes. Needed beside it: an image of pipesched, and a PersistentVolumeClaim named
@@ -47,6 +49,7 @@ def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:
         except InvalidValue as error:
             refused.append(Refused(job.id, error.message, error.hint))
     text = yaml.safe_dump_all(manifests, sort_keys=False, width=120) if manifests else ""
+    store_remarks(job_file, place.options, remarks)
     return Export({FILE: _HEADER + ("---\n" if manifests else "") + text}, remarks.lines(), tuple(refused))
 
 
@@ -102,6 +105,10 @@ def _job_spec(job: Job, place: Place, remarks: Remarks) -> dict[str, Any]:
     per_attempt: dict[str, int] = {}
     if policy.timeout is not None:
         seconds = max(1, math.ceil(policy.timeout))
+        if seconds > _LONGEST_DEADLINE:
+            raise InvalidValue(
+                "Kubernetes takes no timeout above 68 years", hint="give it a shorter one, or none"
+            )
         if policy.retries:
             # An attempt's time is its pod's, the Job's is that of all attempts and the waits between them.
             per_attempt["activeDeadlineSeconds"] = seconds
@@ -230,5 +237,8 @@ def _name(job_id: str, names: dict[str, str]) -> str:
     if names.setdefault(name, job_id) != job_id or not name or len(job_id) > _LONGEST_NAME:
         digest = hashlib.sha256(job_id.encode()).hexdigest()[:8]
         name = f"{name[: _LONGEST_NAME - 9].strip('-')}-{digest}"
-        names[name] = job_id
+        if names.setdefault(name, job_id) != job_id:
+            raise InvalidValue(
+                f"its CronJob would have the name of another one, {name}", hint="give it another id"
+            )
     return name

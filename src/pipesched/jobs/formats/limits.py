@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pipesched.jobs.formats.model import Remarks
-from pipesched.jobs.model import Job
+from pipesched.jobs.model import Job, JobFile
+from pipesched.options import PipelineOptions
 from pipesched.schedule.zones import EPOCH, load_zone, zone_table
 
 _YEARS_AHEAD: Final = timedelta(days=3 * 366)
@@ -50,6 +51,20 @@ def policy_remarks(job: Job, remarks: Remarks, *, said: Collection[str]) -> None
     for url in (*policy.notify, policy.ping):
         if url is not None and url.startswith("env:"):
             remarks.add(job.id, f"the variable {url.removeprefix('env:')} has to be in its environment")
+
+
+def store_remarks(job_file: JobFile, options: Mapping[str, PipelineOptions], remarks: Remarks) -> None:
+    """The daemon lets a run wait for its store; elsewhere two runs of different jobs may meet there."""
+    sharing: dict[str, list[str]] = {}
+    for job_id, job in job_file.jobs.items():
+        if job.enabled and job_id in options and not options[job_id].dry_run:
+            sharing.setdefault(options[job_id].storage_path, []).append(job_id)
+    for job_ids in sharing.values():
+        for job_id in job_ids if len(job_ids) > 1 else ():
+            remarks.add(
+                job_id,
+                "they write to one store: a run that finds it in use ends with exit 75, where the daemon would let it wait",
+            )
 
 
 def clock_remark(job: Job, now: datetime) -> str:

@@ -51,7 +51,7 @@ def read(document: Mapping[str, Any], *, name: str, context: Context) -> Reading
     entries: list[Found | Refused] = []
     defaults = Defaults()
     try:
-        defaults = Defaults.model_validate(document.get("defaults") or {})
+        defaults = Defaults.model_validate({} if document.get("defaults") is None else document["defaults"])
     except ValidationError as error:
         entries.append(Refused.because("defaults", explain(error)))
     zone = defaults.timezone or context.zone

@@ -105,7 +105,12 @@ def _defaults(reading: Reading, job_file: JobFile) -> tuple[Defaults | None, lis
     if not job_file.jobs and not job_file.problems and job_file.defaults == _NOTHING:
         return theirs, []
     mine = job_file.defaults.config.set_values()
-    other = {name: value for name, value in theirs.config.set_values().items() if mine.get(name) != value}
+    other: dict[str, object] = {
+        name: value for name, value in theirs.config.set_values().items() if mine.get(name) != value
+    }
+    # The zone is each job's own; on the dates of the calendar none of them was to run.
+    if dates := [each for each in theirs.calendar if each not in job_file.defaults.calendar]:
+        other["calendar"] = ", ".join(dates)
     if not other:
         return None, []
     said = ", ".join(f"{name} {value!r}" for name, value in other.items())

@@ -10,7 +10,7 @@ from typing import Final
 
 from pipesched.errors import InvalidValue
 from pipesched.jobs.formats import calendar, grids
-from pipesched.jobs.formats.limits import clock_remark, policy_remarks
+from pipesched.jobs.formats.limits import clock_remark, policy_remarks, store_remarks
 from pipesched.jobs.formats.model import Export, Refused, Remarks
 from pipesched.jobs.formats.place import Place
 from pipesched.jobs.model import Job, JobFile
@@ -75,6 +75,7 @@ def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:
             remarks,
             said=("catch_up", "timeout", "jitter") if job.policy.catch_up != "all" else ("timeout", "jitter"),
         )
+    store_remarks(job_file, place.options, remarks)
     return Export(files, remarks.lines(), tuple(refused))
 
 
@@ -134,7 +135,7 @@ def _service(job: Job, place: Place, sandbox: Sequence[str]) -> str:
 def _timer(job: Job, now: datetime, remarks: Remarks) -> str:
     """The timer of a job. Raises InvalidValue with the reason where systemd cannot say its schedule."""
     policy = job.policy
-    lines = _events(job, remarks)
+    lines = _events(job, now, remarks)
     if policy.catch_up != "none" and lines[0].startswith("OnCalendar="):
         lines.append("Persistent=true")
         if policy.grace is None:
@@ -166,9 +167,11 @@ def _timer(job: Job, now: datetime, remarks: Remarks) -> str:
     )
 
 
-def _events(job: Job, remarks: Remarks) -> list[str]:
+def _events(job: Job, now: datetime, remarks: Remarks) -> list[str]:
     trigger = job.trigger
     if trigger.type == "once":
+        if trigger.at <= now:
+            remarks.add(job.id, "its time has passed: its timer never elapses")
         return [f"OnCalendar={trigger.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]
     if trigger.type == "interval":
         times = grids.daily_times(trigger)
