@@ -110,14 +110,15 @@ def check_timing(job: Job, now: datetime) -> None:
             f" ({format_duration(period)})",
             hint="a jitter is a delay of at most this much",
         )
+    after = now
     if job.trigger.type == "once" and job.trigger.at <= now:
-        return
-    if next(upcoming(replace(timed, paused_at=None), Progress(), now), None) is None:
-        open_policy = replace(timed.policy, blackout=None)
-        if (
-            next(upcoming(replace(timed, paused_at=None, policy=open_policy), Progress(), now), None)
-            is not None
-        ):
+        if job.trigger.if_past is None:
+            return
+        after = job.trigger.at - timedelta(seconds=1)
+    unpaused = replace(timed, paused_at=None)
+    if next(upcoming(unpaused, Progress(), after), None) is None:
+        always_open = replace(unpaused, policy=replace(timed.policy, blackout=None))
+        if next(upcoming(always_open, Progress(), after), None) is not None:
             closed = " and ".join(
                 [f"--not-during {each}" for each in policy.not_during] + ["the calendar"] * bool(job.calendar)
             )

@@ -326,3 +326,17 @@ def test_a_retry_that_a_removal_leaves_behind_is_recorded_as_such(job, now) -> N
     progress = Progress(handled=now, retry=PendingRetry(now, 2, now + timedelta(hours=1)))
     (left,) = unrecorded_slots(job("a").timed(), progress, now + timedelta(minutes=1), why="gone")
     assert (left.status, left.first, left.reason) == ("skipped", now, "gone")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"not_during": ["08:00-10:00"]}, "only inside --not-during"),
+        ({"start": "2027-01-01"}, "between --start"),
+    ],
+)
+def test_a_past_time_that_is_to_run_and_never_would_is_refused(now, given, reason) -> None:
+    at = (now - timedelta(days=1)).replace(hour=9, minute=0)
+    with pytest.raises(InvalidValue, match=reason):
+        new(now, at=at.isoformat(), if_past="run", given=given)
+    new(now, at=at.isoformat(), if_past="run", given={"not_during": ["10:00-12:00"]})
