@@ -40,5 +40,7 @@ def verify(
         rows = [(kind, item) for kind, items in found.differences() for item in items]
         app.out.table(("difference", "what"), rows)
         app.out.line(found.message)
+        if found.hint:
+            app.out.line(found.hint)
     if not found.ok:
         raise typer.Exit(1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipesched.errors import Busy, CollectionNotOurs, DataError, NotFound
 from pipesched.options import PipelineOptions
@@ -19,8 +20,8 @@ from pipesched.pipeline.canary import as_told, current
 from pipesched.pipeline.drift import Drift
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import Manifest, manifest_path
-from pipesched.pipeline.model import CollectionInfo, VectorStore
-from pipesched.pipeline.plan import compare, plan_documents
+from pipesched.pipeline.model import CollectionInfo, Found, VectorStore
+from pipesched.pipeline.plan import Reading, compare, plan_documents
 from pipesched.pipeline.run import run
 from pipesched.pipeline.search import find
 from pipesched.pipeline.session import Session
@@ -28,15 +29,23 @@ from pipesched.pipeline.stores import StoreLock
 from pipesched.pipeline.stores.mark import Mark
 from pipesched.report import counted
 
+EXPLAINED: Final = 100
+"""Documents of which `verify` says what differs in their changed rows: they are read once more for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What differs, as chunk ids. `settings`: why the whole collection is not what these options ask for."""
+    """What differs, as chunk ids. `settings`: why the whole collection is not what these options ask for.
+
+    `other`: what differs of changed rows, `text` or keys of their metadata; of the first EXPLAINED documents.
+    """
 
     drift: Drift = field(default_factory=Drift)
+    other: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     message: str = ""
+    hint: str = ""
 
     @property
     def ok(self) -> bool:
@@ -52,6 +61,7 @@ class Verified:
             "documents": sorted({source for source in self.drift.sources.values() if source}),
             "failed_documents": list(self.failed),
             "message": self.message,
+            "hint": self.hint,
         }
 
     def differences(self) -> Iterator[tuple[str, list[str]]]:
@@ -64,7 +74,11 @@ class Verified:
         )
         yield "settings", list(self.settings)
         for kind, ids in kinds:
-            yield kind, [f"{self.drift.sources.get(row) or '?'}  chunk {row}" for row in sorted(ids)]
+            yield kind, [self._line(row) for row in sorted(ids)]
+
+    def _line(self, row: str) -> str:
+        other = f": {', '.join(self.other[row])}" if row in self.other else ""
+        return f"{self.drift.sources.get(row) or '?'}  chunk {row}{other}"
 
 
 def verify(
@@ -168,7 +182,7 @@ def _compare(
                     settings=tuple(why or ["the collection was made with other settings"]),
                     message="the collection was made with other settings than these: pipesched run brings it up to date",
                 )
-            number, failed = _wanted(session, target)
+            reader, files, number, failed = _wanted(session, target)
             found = drift.compare(
                 session.manifest,
                 number,
@@ -177,16 +191,47 @@ def _compare(
                 spec=target.spec if deep else None,
             )
             rows = info.count if info else 0
+            other = _other(found, reader, files, store, info.name) if store and info else {}
         finally:
             if store is not None:
                 store.close()
     looked = "rows and vectors" if deep else "rows"
-    message = (found.words() if found else f"{rows} {looked} are what the folder says") + (
-        f"; {counted(len(failed), 'document')} cannot be read, compared with the old version"
-        if failed
-        else ""
-    )
-    return Verified(drift=found, failed=failed, message=message)
+    said = [_words(found, other) if found else f"{rows} {looked} are what the folder says"]
+    if failed:
+        said.append(f"{counted(len(failed), 'document')} cannot be read, compared with the old version")
+    hint = f"pipesched verify {'--deep ' if found.bad_vectors else ''}--repair mends it" if found else ""
+    if found.changed and live is not None and live.documents not in ("", session.documents):
+        said.append("the URL or draft settings are not those of the last run")
+        hint = "pipesched run with these settings writes that metadata anew, and embeds nothing for it"
+    return Verified(drift=found, other=other, failed=failed, message="; ".join(said), hint=hint)
+
+
+def _words(found: Drift, other: Mapping[str, tuple[str, ...]]) -> str:
+    keys = sorted({key for row in other.values() for key in row})
+    return found.words() + (f" ({', '.join(keys)})" if keys else "")
+
+
+def _other(
+    found: Drift, reader: Reader, files: Mapping[str, Found], store: VectorStore, name: str
+) -> dict[str, tuple[str, ...]]:
+    """What differs in the changed rows of the first EXPLAINED documents."""
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for changed in found.changed:
+        by_source[found.sources[changed]].append(changed)
+    other: dict[str, tuple[str, ...]] = {}
+    for source, ids in list(by_source.items())[:EXPLAINED]:
+        file = files.get(source)
+        entry = reader.read(Reading(file, "check", ""))[0] if file is not None else None
+        wanted = {row.id: row for row in entry.rows} if entry is not None else {}
+        for record in store.get(name, ids):
+            row = wanted.get(record.id)
+            if row is not None and row.text != record.text:
+                other[record.id] = ("text",)
+            elif row is not None:
+                have = {key: value for key, value in record.metadata.items() if key != "indexed_timestamp"}
+                keys = row.metadata.keys() | have.keys()
+                other[record.id] = tuple(sorted(k for k in keys if row.metadata.get(k) != have.get(k)))
+    return other
 
 
 def _open(options: PipelineOptions, backends: Backends) -> tuple[VectorStore | None, CollectionInfo | None]:
@@ -201,8 +246,11 @@ def _open(options: PipelineOptions, backends: Backends) -> tuple[VectorStore | N
         raise
 
 
-def _wanted(session: Session, target: IndexSettings) -> tuple[int, tuple[str, ...]]:
-    """Turn the manifest's copy into what the folder says; what cannot be read stays as it is recorded."""
+def _wanted(session: Session, target: IndexSettings) -> tuple[Reader, dict[str, Found], int, tuple[str, ...]]:
+    """Turn the manifest's copy into what the folder says; what cannot be read stays as it is recorded.
+
+    With how files are read, and the files; the generation's number, and what failed.
+    """
     manifest, options = session.manifest, session.options
     for generation in manifest.generations():
         manifest.recover(generation.number)
@@ -224,4 +272,4 @@ def _wanted(session: Session, target: IndexSettings) -> tuple[int, tuple[str, ..
         )
     gone = [*(removal.source for removal in plan.removals), *plan.forgotten]
     manifest.commit(number, (), gone)
-    return number, tuple(sorted(failed))
+    return reader, {found.source: found for found in scan.files}, number, tuple(sorted(failed))

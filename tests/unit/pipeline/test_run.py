@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -648,3 +649,23 @@ def test_a_run_that_stops_while_it_embeds_says_what_it_has_embedded(tmp_path: Pa
     out = index.run(stop=stop)
     assert (out.status, out.stats.chunks_added) == ("interrupted", 0)
     assert out.stats.chunks_embedded == sum(index.model.texts.values()) > 0
+
+
+def test_verify_says_what_differs_where_only_an_option_is_another(index: Index) -> None:
+    found = index.verify(blog_base_url="https://other.example")
+    assert set(found.other.values()) == {("url",)}
+    assert f"{len(found.drift.changed)} rows changed (url)" in found.message
+    assert "the URL or draft settings are not those of the last run" in found.message
+    assert found.hint.startswith("pipesched run with these settings")
+    assert all(line.endswith(": url") for kind, lines in found.differences() for line in lines)
+
+
+def test_verify_says_what_somebody_changed(index: Index) -> None:
+    first, second = sorted(index.disk["posts"].rows)[:2]
+    rows = index.disk["posts"].rows
+    rows[first] = replace(rows[first], text="somebody's words")
+    rows[second] = replace(rows[second], metadata={**rows[second].metadata, "post_title": "Hers", "own": 1})
+    found = index.verify()
+    assert found.other == {first: ("text",), second: ("own", "post_title")}
+    assert found.hint == "pipesched verify --repair mends it"
+    assert index.verify(repair=True).ok
