@@ -616,12 +616,30 @@ def test_presets_are_listed_shown_and_added(run: Run, tmp_path: Path) -> None:
     refused(run("presets", "bad", "--json"), 65, "data_error")
 
 
+def test_each_preset_says_why_one_would_want_it_and_can_be_added(run: Run) -> None:
+    presets = run("presets", "--json").json["presets"]
+    for preset in presets:
+        shown = run("presets", preset["name"]).out
+        assert f"\n           {preset['about']}\n" in shown
+        assert len(preset["about"]) > 30
+        assert run("add-preset", preset["name"]).code == 0
+    added = {job["id"] for job in run("list", "--json").json["jobs"]}
+    assert added == {
+        job["id"].replace("{job_id}", preset["name"]) for preset in presets for job in preset["jobs"]
+    }
+
+
 def test_presets_are_told_to_people(run: Run) -> None:
     listed = run("presets").out
     assert "every 30m" in listed
     assert "0 6 * * *; 0 18 * * *" in listed
     shown = run("presets", "monthly_rebuild").out
-    for part in ("schedule   0 3 1 * *", "grace = 2d", "force-recreate = yes", "add-preset monthly_rebuild"):
+    for part in (
+        "on day 1 of the month (0 3 1 * *)",
+        "grace = 2d",
+        "force-recreate = yes",
+        "add-preset monthly_rebuild",
+    ):
         assert part in shown
 
 

@@ -13,7 +13,7 @@ from pipesched.cli.app import App
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipesched.jobs.presets import Preset
+    from pipesched.jobs.presets import Preset, PresetJob
 
 Json = dict[str, Any]
 TERMINAL_ROWS = 200
@@ -230,6 +230,7 @@ def preset_document(preset: Preset) -> Json:
     return {
         "name": preset.name,
         "description": preset.description,
+        "about": preset.about,
         "source": "shipped" if preset.shipped else "project",
         "file": str(preset.path),
         "timezone": preset.timezone,
@@ -262,13 +263,27 @@ def shown_policy(policy: Mapping[str, Any]) -> Json:
 def print_preset(app: App, preset: Preset) -> None:
     out = app.out
     out.line(f"preset     {preset.name}: {preset.description}")
+    if preset.about:
+        out.line(f"           {preset.about}")
     out.line(f"file       {preset.path}")
+    if preset.replaces:
+        out.line("           in place of the one of that name which comes with pipesched")
     for job in preset.jobs:
         out.line()
         out.line(f"job        {job.id.replace('{job_id}', 'JOB_ID')}")
-        out.line(f"schedule   {job.schedule_text}")
+        out.line(f"schedule   {_preset_schedule(job)}")
+        if job.description:
+            out.line(f"           {job.description}")
         for label, values in (("policy", shown_policy(job.policy)), ("option", job.config.set_values())):
             for key, value in values.items():
                 out.line(f"{label:10} {key.replace('_', '-')} = {text(value)}")
     out.line()
     out.line(f"add it with: pipesched add-preset {preset.name} JOB_ID")
+
+
+def _preset_schedule(job: PresetJob) -> str:
+    if job.cron is None:
+        return job.schedule_text
+    from pipesched.schedule.words import explain
+
+    return f"{explain(job.cron).words} ({job.cron})"

@@ -6,8 +6,9 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,7 +71,10 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A preset file. `shipped`: it comes with pipesched rather than with the project."""
+    """A preset file. `shipped`: it comes with pipesched rather than with the project; `replaces`: it goes over one that does.
+
+    `about`: the comment that the file begins with, as one line.
+    """
 
     name: str
     path: Path
@@ -78,6 +82,8 @@ class Preset:
     description: str
     timezone: str | None
     jobs: tuple[PresetJob, ...]
+    about: str = ""
+    replaces: bool = False
 
     def build(
         self,
@@ -154,9 +160,9 @@ def load_presets(project_folder: Path) -> Presets:
         folders.append(project_folder)
     for folder in folders:
         for path in _files(folder):
-            known.pop(path.stem, None)
+            replaces = known.pop(path.stem, None) is not None
             try:
-                known[path.stem] = read_preset(path, shipped=folder is shipped)
+                known[path.stem] = replace(read_preset(path, shipped=folder is shipped), replaces=replaces)
                 broken.pop(path.stem, None)
             except DataError as error:
                 broken[path.stem] = error
@@ -179,7 +185,8 @@ def _files(folder: Path) -> list[Path]:
 def read_preset(path: Path, *, shipped: bool) -> Preset:
     """One preset, with every value in it checked. Raises DataError."""
     try:
-        content = _Content.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        text = path.read_text(encoding="utf-8-sig")
+        content = _Content.model_validate(tomllib.loads(text))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", hint="look at its permissions") from error
     except ValidationError as error:
@@ -196,9 +203,15 @@ def read_preset(path: Path, *, shipped: bool) -> Preset:
         description=content.description,
         timezone=content.timezone,
         jobs=content.jobs,
+        about=_leading_comment(text),
     )
     _try_out(preset)
     return preset
+
+
+def _leading_comment(text: str) -> str:
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.lstrip("#").strip() for line in lines).strip()
 
 
 def _try_out(preset: Preset) -> None:

@@ -37,7 +37,8 @@ def test_all_that_come_along_can_be_used_and_say_what_they_are() -> None:
     for preset in presets.known.values():
         assert preset.shipped
         assert preset.description
-        assert preset.path.read_text().startswith("# ")
+        assert len(preset.about) > len("why one would want it")
+        assert not preset.replaces
 
 
 def test_a_project_whose_presets_are_the_shipped_ones_sees_them_as_shipped() -> None:
@@ -96,6 +97,8 @@ def test_a_project_puts_its_own_over_and_beside_them(tmp_path: Path, now) -> Non
     presets = load_presets(tmp_path)
     assert set(presets.known) == {*SHIPPED, "own"}
     assert not presets.known["hourly"].shipped
+    assert presets.known["hourly"].replaces
+    assert (presets.known["own"].replaces, presets.known["own"].about) == (False, "")
     (hourly,) = build("hourly", now, folder=tmp_path)
     assert hourly.trigger == IntervalTrigger(seconds=3660, anchor=now)
     (own,) = build("own", now, folder=tmp_path)
