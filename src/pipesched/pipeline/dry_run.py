@@ -22,6 +22,8 @@ from pipesched.pipeline.mode import Decision, Generation, decide
 from pipesched.pipeline.plan import RecordedFile
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.steps import Run
+from pipesched.pipeline.stores.probe import UNMARKED
+from pipesched.pipeline.takeover import not_ours
 from pipesched.report import LengthStatistics, Outcome
 
 
@@ -102,6 +104,9 @@ def _look(session: Session) -> Generation | None:
         session.notes.append("the store cannot be looked at without opening it")
         return live
     present = seen.get(session.collection)
+    is_ours = live is not None and present is not None and live.uuid == present.uuid
+    if present is not None and present.mark == UNMARKED and not is_ours and not session.options.adopt:
+        raise not_ours(session.options)
     if live is None or not live.uuid:
         if present is not None and not session.options.adopt:
             session.notes.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pipesched.errors import CollectionNotOurs
+from pipesched.options import PipelineOptions
 from pipesched.pipeline import drift
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import manifest_path
@@ -24,10 +25,7 @@ def take_over(session: Session, live: Generation | None) -> Generation:
     assert info is not None
     mark = Mark.from_metadata(info.metadata)
     if mark is None and not options.adopt:
-        raise CollectionNotOurs(
-            f"the collection {session.collection} in {options.storage_path} was not made by pipesched",
-            hint="name another --collection-name; with --adopt it is replaced by one of pipesched's",
-        )
+        raise not_ours(options)
     numbers = [generation.number for generation in manifest.generations() if generation is not live]
     number = max([mark.generation if mark else 1, 1, *(number + 1 for number in numbers)])
     if live is not None:
@@ -53,6 +51,13 @@ def take_over(session: Session, live: Generation | None) -> Generation:
         extra = drift.read_back(manifest, number, session.store.pages(session.collection))
         session.store.delete(session.collection, extra)
     return generation
+
+
+def not_ours(options: PipelineOptions) -> CollectionNotOurs:
+    return CollectionNotOurs(
+        f"the collection {options.collection_name} in {options.storage_path} was not made by pipesched",
+        hint="name another --collection-name; with --adopt it is replaced by one of pipesched's",
+    )
 
 
 def retire_strays(session: Session) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipesched.errors import CollectionNotOurs
 from pipesched.pipeline.stores import open_store
 from support.chroma_server import chroma_server
 from support.indexing import Index, difference, same
@@ -115,3 +116,18 @@ def test_a_collection_that_only_has_the_name_of_a_generation_stays(index: Index)
     index.now = index.now.replace(hour=index.now.hour + 2)
     index.run()
     assert names(index) == {"posts", "posts__g1", "posts__g7"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [True, False])
+def test_a_dry_run_refuses_a_collection_that_a_run_would_refuse(index: Index, known: bool) -> None:
+    store = open_store(index.options.storage_path)
+    store.drop("posts")
+    store.create("posts", {"description": "somebody's"})
+    store.close()
+    if not known:
+        shutil.rmtree(index.index_dir)
+    for dry_run in (True, False):
+        with pytest.raises(CollectionNotOurs, match="was not made by pipesched"):
+            index.run(dry_run=dry_run)
+    assert index.run(dry_run=True, adopt=True).status == "succeeded"
