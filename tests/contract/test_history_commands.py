@@ -499,3 +499,13 @@ def test_a_run_id_that_is_nearly_right_or_cut_short_gets_the_right_one_as_a_hint
             f"hint: did you mean {right}?",
         ]
     assert "did you mean" not in run(command, "20200101T000000.000Z-x-00000000").err
+
+
+def test_a_run_that_never_started_has_a_reason_instead_of_a_log(place: Place) -> None:
+    run_id = place.claimed("never", "nightly", NOW)
+    place.ended(run_id, "failed", reason="its process could not be started: no memory", now=NOW)
+    refused = place("logs", run_id, "--json").json["error"]
+    assert (
+        refused["message"] == f"run {run_id} has no log (failed: its process could not be started: no memory)"
+    )
+    assert refused["hint"] == "see pipesched history nightly"

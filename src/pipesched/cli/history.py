@@ -191,12 +191,13 @@ def _find_log(app: App, ledger: Ledger, name: str, *, follow: bool) -> tuple[str
             if path.exists() or waits:
                 return each.run_id, path
     if run is not None:
-        why = (
-            "it was started by hand, so that its output went there" if run.trigger == "manual" else run.status
-        )
-        raise NotFound(
-            f"run {name} has no log ({why})", hint=f"see pipesched report {name}", code="log_not_found"
-        )
+        reported = f"see pipesched report {name}"
+        if run.trigger == "manual":
+            why, hint = "it was started by hand, so that its output went there", reported
+        else:
+            why = f"{run.status}: {run.reason}" if run.reason else run.status
+            hint = f"see pipesched history {run.job_id}" if run.exit_code is None else reported
+        raise NotFound(f"run {name} has no log ({why})", hint=hint, code="log_not_found")
     if has_time(name):
         known = (each.run_id for each in ledger.history(limit=200))
         hint = nearest(name, known, otherwise="see pipesched history")
