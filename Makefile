@@ -7,12 +7,12 @@ DEMO   := .demo
 WORKERS ?= 2
 PIPESCHED := $(abspath $(BIN))/pipesched
 
-.PHONY: demo test check quick docs format clean
+.PHONY: demo test check quick docs site format clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pipesched needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notify]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,notify]'
 	$(BIN)/python -m compileall -q src  # where PYTHONDONTWRITEBYTECODE is set, each start would compile anew
 	@touch $@
 
@@ -45,9 +45,13 @@ docs: $(INSTALLED)
 	$(BIN)/python scripts/man_page.py > man/pipesched.1.new && mv man/pipesched.1.new man/pipesched.1
 	$(BIN)/python scripts/command_reference.py > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
 
+## The documentation as a site, in site/; what does not fit together fails.
+site: $(INSTALLED)
+	$(BIN)/zensical build --clean --strict
+
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -29,7 +29,7 @@ def closure(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[st
 
 if __name__ == "__main__":
     found: set[tuple[str, frozenset[str]]] = set()
-    closure("pipesched", frozenset({"dev", "notify"}), found)
+    closure("pipesched", frozenset({"dev", "docs", "notify"}), found)
     print(HEADER)
     for name in sorted({name for name, _ in found} - {"pipesched"}):
         print(f"{name}=={metadata.version(name)}")
