@@ -255,3 +255,10 @@ def test_a_timeout_that_a_pod_cannot_have_is_refused(job) -> None:
     )
     assert [manifest["metadata"]["name"] for manifest in manifests] == ["a"]
     assert "68 years" in made.refused[0].reason
+
+
+def test_what_looks_like_a_variable_of_the_container_is_none(job) -> None:
+    server = PipelineOptions(data_dir="/srv/blog/data", storage_path="http://chroma:8000/$(HOME)")
+    (manifest,), _ = write(job("a"), options=server)
+    args = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args[-1] == "http://chroma:8000/$$(HOME)"

@@ -158,7 +158,8 @@ def _pod(job: Job, place: Place, remarks: Remarks) -> dict[str, Any]:
                 "name": "pipesched",
                 "image": f"pipesched:{__version__}",
                 "command": ["pipesched"],
-                "args": words,
+                # $(NAME) would be a variable of the container.
+                "args": [word.replace("$(", "$$(") for word in words],
                 "workingDir": MOUNT,
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
