@@ -7,15 +7,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 
+from pipesched.jobs.model import JobPolicy
 from support.command import pipesched, start
 from support.shell_daemon import end_with_parent
 from support.webhook import Webhook
+from support.world import World
 
 CANARY = "CaNaRy4711"
 
@@ -167,8 +170,6 @@ def test_targets_that_never_answer_delay_neither_the_schedule_nor_the_end(folder
     runs = pipesched("history", "--limit", "100", "--json", cwd=folder).json["runs"]
     started = [run for run in runs if run["started_at"] is not None]
     assert len(started) >= 6
-    from datetime import datetime
-
     late = [
         (
             datetime.fromisoformat(run["started_at"]) - datetime.fromisoformat(run["scheduled_for"])
@@ -250,3 +251,63 @@ def test_without_apprise_runs_go_on_and_it_is_said(folder: Path) -> None:
     assert pipesched("notify-test", "nightly", "--json", cwd=folder, env=env).code == 78
     assert json.dumps(health.json).count(CANARY) == 0
     assert os.fspath(folder) in health.out
+
+
+def test_missed_runs_and_a_job_that_paused_itself_are_told_by_the_installed_daemon(folder: Path) -> None:
+    world = World(folder, now=datetime.now(UTC))
+    with Webhook() as hook:
+        told = {"notify": (f"json://{hook.address}/",)}
+        hour_ago = world.now - timedelta(hours=1)
+        world.job(
+            "asleep", 600.0, since=hour_ago, created_at=hour_ago, policy=JobPolicy(catch_up="none", **told)
+        )
+        pipesched(
+            "add-once", "broken", "--at", "2026-01-01 09:00", "--timezone", "UTC", "--if-past", "run", "--data-dir", "none",
+            "--storage-path", "b", "--pause-after-failures", "1", "--notify", told["notify"][0], cwd=folder,
+        )  # fmt: skip
+        assert pipesched("daemon", "--once", cwd=folder).code == 1
+        assert sorted(titles(hook)) == ["asleep missed runs", "broken is paused after failures"]
+        paused = next(each.json["message"] for each in hook.requests if "paused" in each.json["title"])
+        assert "pipesched --file" in paused
+        assert "resume broken" in paused
+        assert pipesched("daemon", "--once", cwd=folder).code == 0
+        assert len(hook.requests) == 2, "neither is told again"
+
+
+@pytest.mark.slow
+def test_a_target_that_hangs_holds_up_the_end_of_a_run_by_hand_for_seconds_and_changes_nothing(
+    folder: Path,
+) -> None:
+    with Webhook(delay=600) as hook:
+        pipesched(
+            "add-cron", "nightly", "0 2 * * *", "--data-dir", "none", "--notify", f"json://{hook.address}/?rto=600",
+            "--ping", f"http://{hook.address}/p", cwd=folder,
+        )  # fmt: skip
+        began = time.monotonic()
+        process = start("run", "nightly", "--json", cwd=folder)
+        assert process.stdout is not None
+        report = json.loads(process.stdout.readline())
+        assert time.monotonic() - began < 5, "who reads the report waits for nobody"
+        assert (report["status"], process.wait(30)) == ("failed", 2)
+        process.communicate()
+        assert time.monotonic() - began < 20
+    history = pipesched("history", "--json", cwd=folder).json["runs"]
+    assert [(run["status"], run["exit_code"]) for run in history] == [("failed", 2)]
+
+
+def test_no_export_but_the_private_file_has_a_secret(folder: Path) -> None:
+    secret = f"json://user:{CANARY}@h/{CANARY}"
+    pipesched(
+        "add-cron", "nightly", "0 2 * * *", "--data-dir", "posts", "--notify", secret,
+        "--ping", f"https://u:{CANARY}@h/{CANARY}", cwd=folder,
+    )  # fmt: skip
+    for kind in ("json", "crontab", "systemd", "kubernetes"):
+        shown = pipesched("export", "--format", kind, cwd=folder)
+        assert shown.code == 0
+        assert CANARY not in shown.out + shown.err
+        written = pipesched("export", f"as-{kind}", "--format", kind, cwd=folder)
+        assert CANARY not in written.out + written.err
+        files = [path for path in folder.rglob(f"as-{kind}*") if path.is_file()]
+        leaks = [path for path in files if CANARY in path.read_text()]
+        assert leaks == (files if kind == "json" else [])
+        assert all(path.stat().st_mode & 0o077 == 0 for path in leaks)

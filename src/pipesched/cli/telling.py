@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipesched.views.scheduler import SchedulerFacts
 
 STOP_SECONDS: Final = 15.0
-"""How long the end of the command waits for its pings."""
+"""How long the end of the command waits for what it tells."""
 
 
 @dataclass
@@ -48,10 +49,13 @@ class Telling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        until = time.monotonic() + STOP_SECONDS
         if self._pinger is not None:
             self._ping(self._pinger)
         if self.job.policy.notify and not self.options.dry_run:
             self._notify()
+        if self._pinger is not None:
+            self._pinger.stop(max(1.0, until - time.monotonic()))
 
     def _ping(self, pinger: Pinger) -> None:
         from pipesched.notify.pings import suffix_of
@@ -63,7 +67,6 @@ class Telling:
         if suffix is not None:
             assert self.job.policy.ping is not None
             pinger.put(self.job.policy.ping, suffix, self.request.run_id)
-        pinger.stop(STOP_SECONDS)
 
     def _notify(self) -> None:
         """The daemon, where one runs, looks at runs by hand too."""

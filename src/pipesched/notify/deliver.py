@@ -16,6 +16,7 @@ import sys
 from typing import Any, Final
 
 from pipesched.jobs import targets
+from pipesched.jobs.targets import host_of
 
 REFUSED: Final = (
     "it leads to a link-local address or a metadata service, which are no targets; " + targets.HINT
@@ -26,8 +27,14 @@ class Refused(ConnectionRefusedError):
     """A connection to where notifications never go."""
 
 
+_OF_A_PROXY: Final = re.compile(rb"(?:CONNECT |[A-Z]+ https?://)([^\s/?#]+)")
+
+
 class Guard:
-    """Looks at each connection of this process before it is made: redirects and names that lead elsewhere are seen too."""
+    """Looks at each connection of this process before it is made: redirects and names that lead elsewhere are seen too.
+
+    What a proxy is asked for is looked at before it is sent.
+    """
 
     def __init__(self) -> None:
         self.refused = False
@@ -37,6 +44,10 @@ class Guard:
             address = arguments[1]
             if isinstance(address, tuple) and address and isinstance(address[0], str):
                 self._check(address[0])
+        elif event == "http.client.send":
+            asked = _OF_A_PROXY.match(arguments[1]) if isinstance(arguments[1], bytes) else None
+            if asked is not None:
+                self._check(host_of(f"//{asked[1].decode('latin-1')}"))
 
     def _check(self, host: str) -> None:
         if targets.is_refused(host) or any(targets.is_refused(each) for each in _resolved(host)):

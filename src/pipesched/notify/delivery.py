@@ -55,9 +55,13 @@ def resolve(target: str, environ: Mapping[str, str]) -> str:
 class Courier:
     """Sends; nothing it does raises. `stop` ends what is under way."""
 
-    def __init__(self, environ: Mapping[str, str], *, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, deadline: float = DEADLINE_SECONDS, tries: int = TRIES
+    ) -> None:
+        """`deadline`: seconds for each of `tries`."""
         self._environ = environ
         self._deadline = deadline
+        self._tries = tries
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -69,7 +73,7 @@ class Courier:
         with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="notify") as pool:
             return list(pool.map(lambda letter: self.send(*letter), letters))
 
-    def send(self, target: str, message: Message, *, tries: int = TRIES) -> Delivered:
+    def send(self, target: str, message: Message) -> Delivered:
         """A try that failed is followed by another, within a deadline for each; what cannot succeed is not tried."""
         url = resolve(target, self._environ)
         if not url:
@@ -79,7 +83,7 @@ class Courier:
         if not is_installed():
             return Delivered(target, f"{NOT_INSTALLED}: {INSTALL}")
         reason = ""
-        for _ in range(tries):
+        for _ in range(self._tries):
             reason = self._try(url, message)
             if not reason or self._stopped:
                 break

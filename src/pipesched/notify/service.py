@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS: Final = 30.0
 """How often it is looked whether a job is late, or a run by hand has failed; the end of a run is looked at at once."""
 STOP_SECONDS: Final = 10.0
+ONCE_SECONDS: Final = 10.0
+"""For a run that no daemon watches: its command ends so much later at most, and what was not taken is told by the next one."""
 
 
 class End(Protocol):
@@ -126,7 +128,8 @@ def notify_once(source: Source, environ: Mapping[str, str], job_id: str) -> None
         log.warning("notifications cannot be sent: %s; %s", NOT_INSTALLED, INSTALL)
         return
     try:
-        Rounds(source, Courier(environ), ToldFiles(source.paths.notified_dir)).go(only=job_id)
+        courier = Courier(environ, deadline=ONCE_SECONDS, tries=1)
+        Rounds(source, courier, ToldFiles(source.paths.notified_dir)).go(only=job_id)
     except Exception as error:  # noqa: BLE001  as above
         log.warning("notifications could not be sent: %s", _without_secrets(error))
 

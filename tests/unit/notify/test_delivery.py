@@ -38,7 +38,7 @@ def test_a_dead_target_fails() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert courier().send(f"json://127.0.0.1:{port}/", MESSAGE, tries=1).reason == "no connection"
+    assert courier(tries=1).send(f"json://127.0.0.1:{port}/", MESSAGE).reason == "no connection"
 
 
 @pytest.mark.parametrize("slow", [{"delay": 60.0}, {"drip": True}])
@@ -46,7 +46,7 @@ def test_a_target_that_never_answers_is_ended_by_the_deadline(slow) -> None:
     with Webhook(**slow) as hook:
         began = time.monotonic()
         # rto: Apprise's own timeout, which a drip of bytes never reaches.
-        answer = courier(deadline=2.5).send(f"json://{hook.address}/?rto=60", MESSAGE, tries=1)
+        answer = courier(deadline=2.5, tries=1).send(f"json://{hook.address}/?rto=60", MESSAGE)
         assert answer.reason == "it took longer than 2.5 s"
         assert time.monotonic() - began < 6
 
@@ -78,12 +78,37 @@ def test_a_link_local_target_is_refused_before_anything_is_started() -> None:
 
 def test_a_redirect_to_a_metadata_service_is_not_followed() -> None:
     with Webhook(status=307, location="http://169.254.169.254/latest/meta-data/") as hook:
-        answer = courier().send(f"json://{hook.address}/", MESSAGE, tries=1)
+        answer = courier(tries=1).send(f"json://{hook.address}/", MESSAGE)
         assert "metadata service" in answer.reason
 
 
+LYING_NAMES = """
+import socket
+real = socket.getaddrinfo
+def getaddrinfo(host, *rest, **more):
+    return real({"rebound.example": "169.254.169.254"}.get(host, host), *rest, **more)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def test_a_name_that_leads_to_a_metadata_service_is_refused_when_it_is_used(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LYING_NAMES)  # a name server's answer
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for url in ("json://rebound.example/", "mailto://rebound.example?from=a@b.example&to=c@d.example"):
+        answer = Courier(environ, tries=1).send(url, MESSAGE)
+        assert "metadata service" in answer.reason, url
+
+
+def test_a_redirect_to_a_metadata_service_does_not_get_there_through_a_proxy_either() -> None:
+    with Webhook(status=307, location="http://169.254.169.254/latest/meta-data/") as proxy:
+        environ = {**os.environ, "http_proxy": f"http://{proxy.address}", "no_proxy": ""}
+        answer = Courier(environ, tries=1).send("json://hooks.example/", MESSAGE)
+        assert "metadata service" in answer.reason
+        assert len(proxy.requests) == 1
+
+
 def test_an_unknown_scheme_is_said_so() -> None:
-    assert courier().send("nosuch://CANARY", MESSAGE, tries=1).reason == "Apprise does not know such a URL"
+    assert courier(tries=1).send("nosuch://CANARY", MESSAGE).reason == "Apprise does not know such a URL"
 
 
 def test_no_secret_is_in_the_arguments_of_the_process_that_sends() -> None:

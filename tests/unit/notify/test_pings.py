@@ -98,6 +98,19 @@ def test_a_redirect_to_one_is_not_followed(where: str) -> None:
         assert "PIPESCHED_ALLOW_LINK_LOCAL" in send(ping(f"http://{hook.address}/x"), {}, **NO_PAUSE)
 
 
+def test_a_name_that_leads_to_one_is_refused_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    answers = {"rebound.example": "fd00:ec2::254", "hop.example": "127.0.0.1"}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: real(answers.get(host, host), *rest, **more)
+    )  # a name server's answers
+    assert "PIPESCHED_ALLOW_LINK_LOCAL" in send(ping("https://rebound.example/x"), {}, **NO_PAUSE)
+    with Webhook(status=302, location="http://rebound.example/latest/") as hook:
+        port = hook.address.rpartition(":")[2]
+        assert "PIPESCHED_ALLOW_LINK_LOCAL" in send(ping(f"http://hop.example:{port}/x"), {}, **NO_PAUSE)
+        assert len(hook.requests) == 1
+
+
 def test_another_redirect_is_followed_but_not_to_another_scheme() -> None:
     with Webhook() as end, Webhook(status=302, location=f"http://{end.address}/there") as hook:
         assert send(ping(f"http://{hook.address}/x"), {}) == ""
