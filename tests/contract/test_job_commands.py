@@ -520,6 +520,16 @@ def test_remove_needs_yes_where_nobody_can_be_asked(run: Run) -> None:
 # ---- secrets
 
 
+def test_a_damaged_ledger_does_not_keep_a_job_from_being_removed(run: Run, tmp_path: Path) -> None:
+    run("add-cron", "a", "@daily")
+    ledger = tmp_path / ".pipesched" / "ledger.sqlite3"
+    ledger.parent.mkdir(mode=0o700)
+    ledger.write_bytes(b"this is no ledger" * 1000)
+    done = run("remove", "a", "--yes")
+    assert (done.code, done.out) == (0, "removed a\n")
+    assert "the history says nothing of the slots left behind" in done.err
+
+
 def test_secrets_are_in_the_file_and_shown_nowhere(run: Run, tmp_path: Path) -> None:
     secret = [
         "--notify",
