@@ -370,7 +370,7 @@ def test_cancel_ends_a_run_of_a_daemon_which_records_it(daemon):
     daemon.add(due_in("a", 0.5, retries=2, retry_delay=0.2), f"echo up > {daemon.folder}/up; sleep 60")
     daemon.start()
     daemon.written("up")
-    (run,) = daemon.runs("a")
+    run = daemon.wait_for(lambda: [each for each in daemon.runs("a") if each.pid])[0]
     ended = cancel(run.run_id, daemon.paths)
 
     assert (ended.status, ended.reason, ended.exit_code) == (
