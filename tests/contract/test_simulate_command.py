@@ -62,7 +62,9 @@ def test_people_get_plain_words_in_a_pipe(run, two_jobs: Path) -> None:
     out = run("simulate", "--timezone", "UTC").out
     assert out.isascii()
     assert re.search(r"^day +00 +01 .* 23 +fires$", out, re.MULTILINE)
-    assert re.search(r"^often +\w{3} \d\d-\d\d \d\d:\d\d +never +\d+, up to \d+m +it is skipped$", out, re.MULTILINE)
+    assert re.search(
+        r"^often +\w{3} \d\d-\d\d \d\d:\d\d +never +\d+, up to \d+m +it is skipped$", out, re.MULTILINE
+    )
     assert "no run to go by, taken to last 1m (--assume): nightly" in out
 
 
