@@ -41,11 +41,11 @@ class Drift:
     def count(self) -> int:
         return len(self.missing) + len(self.changed) + len(self.extra) + len(self.bad_vectors)
 
-    def words(self) -> str:
+    def words(self, *, extra: str = "not ours") -> str:
         counts = (
             (len(self.missing), "missing"),
             (len(self.changed), "changed"),
-            (len(self.extra), "not ours"),
+            (len(self.extra), extra),
             (len(self.bad_vectors), "with another vector"),
         )
         return ", ".join(f"{counted(count, 'row')} {word}" for count, word in counts if count)

@@ -182,49 +182,52 @@ def _compare(
                     settings=tuple(why or ["the collection was made with other settings"]),
                     message="the collection was made with other settings than these: pipesched run brings it up to date",
                 )
-            reader, files, number, failed = _wanted(session, target)
+            wanted = _wanted(session, target)
             found = drift.compare(
                 session.manifest,
-                number,
+                wanted.number,
                 store.pages(info.name, vectors=deep) if store is not None and info is not None else iter(()),
                 cache=session.cache if deep else None,
                 spec=target.spec if deep else None,
             )
             rows = info.count if info else 0
-            other = _other(found, reader, files, store, info.name) if store and info else {}
+            other = _other(found, wanted, store, info.name) if store and info else {}
         finally:
             if store is not None:
                 store.close()
     looked = "rows and vectors" if deep else "rows"
     said = [_words(found, other) if found else f"{rows} {looked} are what the folder says"]
-    if failed:
-        said.append(f"{counted(len(failed), 'document')} cannot be read, compared with the old version")
+    if wanted.failed:
+        said.append(
+            f"{counted(len(wanted.failed), 'document')} cannot be read, compared with the old version"
+        )
     hint = f"pipesched verify {'--deep ' if found.bad_vectors else ''}--repair mends it" if found else ""
     if found.changed and live is not None and live.documents not in ("", session.documents):
         said.append("the URL or draft settings are not those of the last run")
         hint = "pipesched run with these settings writes that metadata anew, and embeds nothing for it"
-    return Verified(drift=found, other=other, failed=failed, message="; ".join(said), hint=hint)
+    if found.extra and wanted.withheld:
+        said.append(f"{wanted.withheld}: a run withholds these deletes")
+        hint = "--allow-mass-delete lets them through"
+    return Verified(drift=found, other=other, failed=wanted.failed, message="; ".join(said), hint=hint)
 
 
 def _words(found: Drift, other: Mapping[str, tuple[str, ...]]) -> str:
     keys = sorted({key for row in other.values() for key in row})
-    return found.words() + (f" ({', '.join(keys)})" if keys else "")
+    return found.words(extra="that the folder does not have") + (f" ({', '.join(keys)})" if keys else "")
 
 
-def _other(
-    found: Drift, reader: Reader, files: Mapping[str, Found], store: VectorStore, name: str
-) -> dict[str, tuple[str, ...]]:
+def _other(found: Drift, wanted: _Wanted, store: VectorStore, name: str) -> dict[str, tuple[str, ...]]:
     """What differs in the changed rows of the first EXPLAINED documents."""
     by_source: dict[str, list[str]] = defaultdict(list)
     for changed in found.changed:
         by_source[found.sources[changed]].append(changed)
     other: dict[str, tuple[str, ...]] = {}
     for source, ids in list(by_source.items())[:EXPLAINED]:
-        file = files.get(source)
-        entry = reader.read(Reading(file, "check", ""))[0] if file is not None else None
-        wanted = {row.id: row for row in entry.rows} if entry is not None else {}
+        file = wanted.files.get(source)
+        entry = wanted.reader.read(Reading(file, "check", ""))[0] if file is not None else None
+        rows = {row.id: row for row in entry.rows} if entry is not None else {}
         for record in store.get(name, ids):
-            row = wanted.get(record.id)
+            row = rows.get(record.id)
             if row is not None and row.text != record.text:
                 other[record.id] = ("text",)
             elif row is not None:
@@ -246,11 +249,19 @@ def _open(options: PipelineOptions, backends: Backends) -> tuple[VectorStore | N
         raise
 
 
-def _wanted(session: Session, target: IndexSettings) -> tuple[Reader, dict[str, Found], int, tuple[str, ...]]:
-    """Turn the manifest's copy into what the folder says; what cannot be read stays as it is recorded.
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the folder says. `number`: of the generation; `withheld`: why a run would not delete what is gone."""
 
-    With how files are read, and the files; the generation's number, and what failed.
-    """
+    reader: Reader
+    files: Mapping[str, Found]
+    number: int
+    failed: tuple[str, ...]
+    withheld: str
+
+
+def _wanted(session: Session, target: IndexSettings) -> _Wanted:
+    """Turn the manifest's copy into what the folder says; what cannot be read stays as it is recorded."""
     manifest, options = session.manifest, session.options
     for generation in manifest.generations():
         manifest.recover(generation.number)
@@ -258,9 +269,13 @@ def _wanted(session: Session, target: IndexSettings) -> tuple[Reader, dict[str, 
     number = live.number if live else 0
     recorded = manifest.files(number)
     scan = documents.scan(options.data_dir, options.data_dir_pattern)
-    plan = plan_documents(
-        compare(scan, recorded, parse=session.documents, read_all=True), {}, allow_mass_delete=True
-    )
+    comparison = compare(scan, recorded, parse=session.documents, read_all=True)
+    plan = plan_documents(comparison, {}, allow_mass_delete=True)
+    withheld = ""
+    if plan.removals and not options.allow_mass_delete:
+        new = [reading.found for reading in plan.readings if reading.change == "new"]
+        hashes = {found.source: documents.raw_hash(found) for found in new}  # what moved is not gone
+        withheld = plan_documents(comparison, hashes, allow_mass_delete=False).withheld_reason
     failed = [failure.source for failure in (*plan.failures, *plan.kept)]
     reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
     for batch in read_batches(plan.readings, reader, manifest, number, recorded):
@@ -272,4 +287,5 @@ def _wanted(session: Session, target: IndexSettings) -> tuple[Reader, dict[str, 
         )
     gone = [*(removal.source for removal in plan.removals), *plan.forgotten]
     manifest.commit(number, (), gone)
-    return reader, {found.source: found for found in scan.files}, number, tuple(sorted(failed))
+    files = {found.source: found for found in scan.files}
+    return _Wanted(reader, files, number, tuple(sorted(failed)), withheld)

@@ -669,3 +669,30 @@ def test_verify_says_what_somebody_changed(index: Index) -> None:
     assert found.other == {first: ("text",), second: ("own", "post_title")}
     assert found.hint == "pipesched verify --repair mends it"
     assert index.verify(repair=True).ok
+
+
+def test_verify_says_that_deletes_are_withheld_and_what_lets_them_through(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    for number in range(30):
+        index.write(f"{number}.md", f"Post number {number}.")
+    index.run()
+    for number in range(25):
+        (index.posts / f"{number}.md").unlink()
+    index.run()
+    found = index.verify()
+    assert "25 rows that the folder does not have" in found.message
+    assert "25 of 30 documents are gone at once: a run withholds these deletes" in found.message
+    assert found.hint == "--allow-mass-delete lets them through"
+    assert index.verify(repair=True, allow_mass_delete=True).ok
+
+
+def test_verify_takes_a_moved_folder_for_no_mass_delete(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    for number in range(30):
+        index.write(f"old/{number}.md", f"Post number {number}.")
+    index.run()
+    (index.posts / "old").rename(index.posts / "new")
+    found = index.verify()
+    assert (len(found.drift.missing), len(found.drift.extra)) == (30, 30)
+    assert "withholds" not in found.message
+    assert index.verify(repair=True).ok
