@@ -30,11 +30,7 @@ def explain_plan(plan: DocumentPlan, recorded: Mapping[str, RecordedFile]) -> No
     touched = {found.source for found in plan.restamp}
     gone = {reading.renamed_from for reading in plan.readings} | set(plan.forgotten)
     for source in recorded.keys() - decided.keys() - gone:
-        same = (
-            "its content is the same, only its times changed"
-            if source in touched
-            else "its file has not changed"
-        )
+        same = "its content is the same" if source in touched else "its file has not changed"
         decided[source] = f"is kept: {same}"
     for source, what in sorted(decided.items()):
         log.debug("document %s %s", source, what)

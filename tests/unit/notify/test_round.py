@@ -79,12 +79,20 @@ def test_a_failure_is_told_once_even_by_another_daemon_and_recovery_once(world: 
     assert letters.titles == ["nightly failed", "nightly recovered"]
 
 
-def test_the_hint_is_the_last_one_that_the_run_printed(world: World) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "hint: not this one\nerror: no model\nhint: ollama pull x\n",
+        '{"time": "2026", "level": "info", "logger": "pipesched", "message": "hint: not this one"}\n'
+        '{"time": "2026", "level": "info", "logger": "pipesched", "message": "hint: ollama pull x", "run_id": "r"}\n',
+    ],
+)
+def test_the_hint_is_the_last_one_that_the_run_printed(world: World, said: str) -> None:
     world.job("nightly", 3600.0, policy=notifying(), since=world.now - HOUR / 2)
     run_id = world.ran("nightly", world.now - timedelta(minutes=9), "failed", reason="no model")
     path = log_path(world.paths.logs_dir, run_id)
     path.parent.mkdir()
-    path.write_text("hint: not this one\nerror: no model\nhint: ollama pull x\n")
+    path.write_text(said)
     letters = Letters()
     rounds(world, letters).go()
     assert "Hint: ollama pull x" in letters.sent[0][1].body
