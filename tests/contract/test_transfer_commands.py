@@ -383,3 +383,21 @@ def test_the_zone_of_jobs_that_name_none_can_be_given(run: Run) -> None:
     assert run("import", file, "--timezone", "Europe/Rigga", "--json").code == 2
     assert run("import", file, "--timezone", "America/Chicago").code == 0
     assert [job["timezone"] for job in listed(run).values()] == ["America/Chicago", "Asia/Tokyo"]
+
+
+@pytest.mark.parametrize("engine", ["crontab", "systemd", "kubernetes"])
+def test_a_job_whose_options_do_not_fit_together_is_refused_by_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    run("add-cron", "fits", "0 2 * * *", "--chunk-overlap", "10")
+    run("add-cron", "not", "0 3 * * *", "--chunk-overlap", "150", "--collection-name", "other")
+    monkeypatch.setenv("PIPESCHED_CHUNK_SIZE", "100")
+    done = run("export", "--format", engine)
+    assert (done.code, done.out) == (2, "")
+    assert "not: chunk_overlap" in done.err
+    done = run("export", "--format", engine, "--skip-invalid")
+    assert done.code == 0
+    words = " ".join(done.out.split()).replace("- ", "")
+    assert "run fits" in words
+    assert "run not" not in words
+    assert "PIPESCHED_CHUNK_SIZE: set here, and not where the runs will start" in done.err

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipesched.jobs.formats.model import Export, Refused
     from pipesched.jobs.formats.place import Place
     from pipesched.jobs.model import JobFile
+    from pipesched.options import PipelineOptions
 
 FORMATS: Final = ("json", "crontab", "systemd", "kubernetes")
 STREAM: Final = "-"
@@ -107,20 +108,47 @@ def _export(app: App, job_file: JobFile, format: str, now: datetime, *, secrets:
         from pipesched.jobs.formats import crontab, kubernetes, systemd
 
         writers = {"crontab": crontab.write, "systemd": systemd.write, "kubernetes": kubernetes.write}
-        made = writers[format](job_file, place=_place(app, job_file), now=now)
+        options, misfits = _options(app, job_file)
+        unusable = (*unusable, *misfits)
+        fitting = replace(job_file, jobs={job_id: job_file.jobs[job_id] for job_id in options})
+        made = writers[format](fitting, place=_place(app, options), now=now)
+        made = replace(made, warnings=(*made.warnings, *_variables(app)))
     return replace(made, refused=(*unusable, *made.refused))
 
 
-def _place(app: App, job_file: JobFile) -> Place:
-    """Where this command runs: its program, folders and the job file's owner. Raises InvalidValue."""
+def _options(app: App, job_file: JobFile) -> tuple[dict[str, PipelineOptions], list[Refused]]:
+    """What each job runs with, and the jobs whose options do not fit together."""
+    from pipesched.errors import InvalidValue
+    from pipesched.jobs.formats.model import Refused
+    from pipesched.jobs.sharing import Resolver
+
+    resolver = Resolver(defaults=job_file.defaults.config, environment=app.environment, home=app.paths.home)
+    found: dict[str, PipelineOptions] = {}
+    refused = []
+    for job in job_file.jobs.values():
+        try:
+            found[job.id] = resolver.job(job)
+        except InvalidValue as error:
+            refused.append(Refused.because(job.id, error))
+    return found, refused
+
+
+def _variables(app: App) -> list[str]:
+    """The other scheduler starts its runs without the variables of this shell."""
+    from pipesched.options import variable
+
+    names = ", ".join(variable(option) for option in app.environment.set_values())
+    return [f"{names}: set here, and not where the runs will start"] if names else []
+
+
+def _place(app: App, options: dict[str, PipelineOptions]) -> Place:
+    """Where this command runs: its program, folders and the job file's owner."""
     import os
 
     from pipesched.files import owner_name
     from pipesched.jobs.formats.place import Place
-    from pipesched.jobs.sharing import Resolver
     from pipesched.machine import machine_zone
 
-    resolver = Resolver(defaults=job_file.defaults.config, environment=app.environment, home=app.paths.home)
     program = Path(sys.executable).with_name("pipesched")
     words = (str(program),) if program.exists() else (sys.executable, "-m", "pipesched")
     owner = app.paths.job_file.stat().st_uid if app.paths.job_file.exists() else os.geteuid()
@@ -129,7 +157,7 @@ def _place(app: App, job_file: JobFile) -> Place:
         paths=app.paths,
         machine_zone=machine_zone(),
         user="" if owner == 0 else owner_name(owner),
-        options={job.id: resolver.job(job) for job in job_file.jobs.values()},
+        options=options,
     )
 
 
