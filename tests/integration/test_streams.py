@@ -151,3 +151,22 @@ def test_a_narrow_terminal_in_a_poor_locale_without_colour_gets_plain_ascii(
     assert "Traceback" not in text
     tables = [line for line in text.splitlines() if line.startswith(("|", "+-"))]
     assert all(len(line) <= 40 for line in tables), text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["show", "nothing"], 4), (["lst"], 2), (["export", "--format", "systemd"], 0), (["list"], 0)],
+    ids=str,
+)
+def test_remarks_that_nobody_can_get_change_nothing_about_the_exit_code(
+    project: tuple[Path, str], arguments: list[str], code: int
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PIPESCHED, *arguments], cwd=project[0], env=clean_environment(), stdout=subprocess.PIPE, stderr=full, check=False
+        )  # fmt: skip
+        assert done.returncode == code
+        done = subprocess.run(
+            [PIPESCHED, *arguments], cwd=project[0], env=clean_environment(), stdout=full, stderr=full, check=False
+        )  # fmt: skip
+        assert done.returncode == (code or 74)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -90,7 +91,8 @@ class Output:
 
             tell(text)
             return
-        sys.stderr.write(printable(text) + "\n")
+        with contextlib.suppress(OSError):  # the exit code says it all the same
+            sys.stderr.write(printable(text) + "\n")
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", empty: str = ""
