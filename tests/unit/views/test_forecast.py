@@ -272,6 +272,16 @@ def test_pauses_windows_and_the_last_run_are_kept_to() -> None:
     assert look(three)["fires"] == 3
 
 
+def test_a_follower_that_is_late_waits_for_its_window_to_open() -> None:
+    window = blackout(("12:30-12:50",), (), "UTC")
+    jobs = [
+        subject("parent", interval(3600, NOW - timedelta(minutes=50)), typical=25 * 60.0),  # 12:10 to 12:35
+        subject("child", interval(3600, NOW - timedelta(minutes=40)), after=("parent",), blackout=window),
+    ]
+    assert look(*jobs, hours=0.8)["load"]["p50"]["runs"] == 1
+    assert look(*jobs, hours=0.85)["load"]["p50"]["runs"] == 2
+
+
 def test_a_run_under_way_is_in_the_way_for_as_long_as_such_runs_take() -> None:
     going = subject("a", minutes(10), typical=900.0, under_way=(NOW - timedelta(seconds=100),))
     (row,) = look(going, hours=0.25)["overlaps"]
