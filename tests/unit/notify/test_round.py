@@ -83,8 +83,10 @@ def test_a_failure_is_told_once_even_by_another_daemon_and_recovery_once(world: 
     "said",
     [
         "hint: not this one\nerror: no model\nhint: ollama pull x\n",
-        '{"time": "2026", "level": "info", "logger": "pipesched", "message": "hint: not this one"}\n'
-        '{"time": "2026", "level": "info", "logger": "pipesched", "message": "hint: ollama pull x", "run_id": "r"}\n',
+        (
+            '{"time": "2026", "level": "info", "logger": "pipesched", "message": "hint: not this one"}\n'
+            '{"time": "2026", "level": "info", "logger": "pipesched", "message": "hint: ollama pull x", "run_id": "r"}\n'
+        ),
     ],
 )
 def test_the_hint_is_the_last_one_that_the_run_printed(world: World, said: str) -> None:
