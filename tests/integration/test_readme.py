@@ -127,24 +127,31 @@ def test_the_example_output_of_the_demo_is_what_it_prints() -> None:
     assert "Keeping a sourdough starter alive" in example[1]
 
 
-def rows() -> Iterator[tuple[str, str]]:
+def rows() -> Iterator[tuple[str, str, str]]:
+    """Each row of the feature tables: what one wants (or had), what it is here, where to read on."""
     for line in section("What it does").splitlines():
-        if line.startswith("| ") and not line.startswith("| you want"):
-            cells = re.split(r"(?<!\\)\|", line.strip("|"))
-            yield cells[0].strip(), cells[-1].strip()
+        if line.startswith("| ") and not line.startswith(("| you want", "| there")):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+            assert len(cells) == 3, line
+            yield cells[0], cells[1], cells[2]
 
 
-def test_what_the_feature_table_names_exists() -> None:
-    options: set[str] = set()
-    for name in COMMANDS:
-        if f"`{name}" in README:
-            options |= set(re.findall(r"--[a-z][a-z-]+", pipesched_help(name)))
-    for _, uses in rows():
+def test_what_the_feature_tables_name_exists() -> None:
+    options = {option for name in COMMANDS for option in re.findall(r"--[a-z][a-z-]+", pipesched_help(name))}
+    options |= {"--log-level", "--log-format", "--json"}  # before the command, or of each
+    assert len(list(rows())) > 30
+    for _, uses, _ in rows():
         for code in re.findall(r"`([^`]+)`", uses):
             first = code.split()[0]
             if re.fullmatch(r"[a-z]+(-[a-z]+)*", first):
                 assert first in COMMANDS, code
             assert set(re.findall(r"--[a-z][a-z-]+", code)) <= options, code
+
+
+def test_each_feature_says_where_to_read_on() -> None:
+    assert [
+        wanted for wanted, _, more in rows() if not re.fullmatch(r"(\[[^\]]+\]\(docs/[^)]+\)(, )?)+", more)
+    ] == []
 
 
 def pipesched_help(name: str) -> str:
@@ -159,9 +166,3 @@ def test_every_command_is_named() -> None:
     named = {word for span in spans for word in span.removeprefix("pipesched ").split()[:1]}
     named |= set(re.findall(r"^(?:pipesched|make) ([a-z-]+)", README, re.MULTILINE))
     assert set(COMMANDS) - named == set()
-
-
-def test_what_is_not_there_yet_is_not_there() -> None:
-    later = re.search(r"Not there yet: (.*?)\.", section("What it does"), re.DOTALL)
-    if later is not None:
-        assert not set(re.findall(r"`([a-z]+)`", later[1])) & set(COMMANDS)
