@@ -306,6 +306,7 @@ class VerifyDocument(_Document):
     documents: list[str]
     failed_documents: list[str]
     message: str
+    hint: str
 
 
 class PresetJob(TypedDict):
@@ -321,6 +322,7 @@ class PresetJob(TypedDict):
 class Preset(TypedDict):
     name: str
     description: str
+    about: str
     source: Literal["shipped", "project"]
     file: str
     timezone: str | None
