@@ -112,6 +112,18 @@ def test_an_embedder_that_does_not_answer_is_tried_again_and_then_given_up(blog:
     assert done.stderr.count("exit 69: again in 0 s") == 1
 
 
+def test_the_lines_for_other_systems_print_what_would_happen(blog: Path) -> None:
+    section = (ROOT / "docs" / "ci.md").read_text().partition("## Other systems")[2]
+    (block,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    block = block.replace("content/posts", "posts")
+    lines = blog / "lines.sh"
+    lines.write_text(f"set -euo pipefail\n{block}")
+    done = script(str(lines), cwd=blog)
+    assert (done.returncode, done.stdout) == (0, "2 documents new, 4 chunks\n")
+    (blog / "posts" / "broken.md").write_text(BROKEN)
+    assert script(str(lines), cwd=blog).stdout == "2 documents new, 1 failed, 4 chunks\nexit 3\n"
+
+
 def test_the_workflow_is_yaml_and_runs_scripts_and_options_that_exist() -> None:
     workflow: dict[Any, Any] = yaml.safe_load((CI / "github-workflow.yml").read_text())
     triggers = workflow[True]  # YAML 1.1 reads `on` as true; GitHub does not mind
