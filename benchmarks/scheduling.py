@@ -1,13 +1,15 @@
 """What scheduling costs: a fire of a schedule, a daemon of 10,000 jobs, and how late its runs start.
 
-    .venv/bin/python benchmarks/scheduling.py [cost] [scale] [lateness] [--jobs 10000] [--fires 40] [--idle 20]
+    .venv/bin/python benchmarks/scheduling.py [cost] [scale] [lateness] [--jobs 10000] [--fires 40] [--idle 20] [--minutes 3]
 
 Prints one table for each part (all of them by default), with the machine's load at the time. Compared are croniter alone, on naive
 times, and APScheduler 3 (`--apscheduler PYTHON`: an interpreter that has it; else this one, else a temporary environment that it is
-installed into). Debian's cron is left out where it is not installed.
+installed into), and Debian's cron, where it is installed and may be used: a line in the crontab of whoever runs this, which is put back
+as it was at the end; a `cron -f` of our own where none runs, which takes root, and obeys the system's tables meanwhile.
 
 The lateness is from the scheduled instant to the first thing that the started process does, which is to write down its
-clock; pipesched fires on the whole second and APScheduler half a second later, so that neither is in the other's way.
+clock; pipesched fires on the whole second and APScheduler half a second later, so that neither is in the other's way. cron fires on
+the whole minute, where pipesched does too: there they are compared.
 """
 
 import argparse
@@ -304,14 +306,62 @@ def serve_apscheduler(folder: Path, jobs: int) -> None:
     sys.stdin.read()
 
 
+def why_no_cron() -> str:
+    """Why Debian's cron cannot be measured; empty when it can."""
+    if shutil.which("cron") is None or shutil.which("crontab") is None:
+        return "not installed (apt-get install cron)"
+    if not cron_runs() and os.geteuid() != 0:
+        return "none runs, and to start one takes root"
+    return ""
+
+
+def cron_runs() -> bool:
+    return subprocess.run(["pgrep", "-x", "cron"], capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def debian_cron(file: Path) -> Iterator[None]:
+    """While it lasts, cron starts each minute the process that the others start."""
+    found = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    before = found.stdout if found.returncode == 0 else ""
+    stamp = STAMP.replace("$1", str(file)).replace("%", r"\%")  # a bare % would end the line
+    table = f'SHELL=/bin/bash\nMAILTO=""\n* * * * * {stamp}\n'
+    subprocess.run(["crontab", "-"], input=f"{before}{table}", text=True, check=True)
+    started = None if cron_runs() else subprocess.Popen(["cron", "-f"])
+    try:
+        yield
+    finally:
+        if before:
+            subprocess.run(["crontab", "-"], input=before, text=True, check=True)
+        else:
+            subprocess.run(["crontab", "-r"], check=True)
+        if started is not None:
+            started.terminate()
+            started.wait(10)
+
+
 def stamps(path: Path, phase: float, count: int) -> list[float]:
     """Milliseconds after the scheduled instants, of the last `count` runs."""
     return [(float(line) - phase) % 1.0 * 1000 for line in path.read_text().split()[-count:]]
 
 
-def lateness(python: str | None, jobs: int, fires: int) -> None:
+def on_the_minute(path: Path, limit: float = 1.0) -> list[float]:
+    """Milliseconds after the minute, of those that were started in its first seconds: cron sleeps a second longer than to the minute."""
+    return [late * 1000 for line in path.read_text().split() if (late := float(line) % 60.0) < limit]
+
+
+def lateness_row(label: str, found: list[float]) -> None:
+    if found:
+        print(
+            f"{label:<26}{statistics.median(found):>10.1f}{percentile(found, 0.99):>10.1f}"
+            f"{max(found):>10.1f}{len(found):>6}"
+        )
+
+
+def lateness(python: str | None, jobs: int, fires: int, minutes: int) -> None:
+    no_cron = why_no_cron() if minutes else "--minutes 0"
     print(f"lateness of {fires} starts with {jobs} jobs loaded, milliseconds (target: p99 20); load {load()}")
-    print(f"{'':<20}{'median':>10}{'p99':>10}{'worst':>10}{'of':>6}")
+    print(f"{'':<26}{'median':>10}{'p99':>10}{'worst':>10}{'of':>6}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         job_file(folder / "schedules.json", jobs, every_second=True)
@@ -323,15 +373,16 @@ def lateness(python: str | None, jobs: int, fires: int) -> None:
             )  # fmt: skip
             assert theirs.stdout is not None
             theirs.stdout.readline()
-        with daemon([sys.executable, __file__, "--serve", str(folder)], folder):
-            time.sleep(fires + 5)
+        with (
+            daemon([sys.executable, __file__, "--serve", str(folder)], folder),
+            nullcontext() if no_cron else debian_cron(folder / "cron"),
+        ):
+            time.sleep(5)
+            to_the_minute = 0.0 if no_cron else 60 * minutes - time.time() % 60 + 2
+            time.sleep(max(fires, to_the_minute))
         for label, file, phase in (("pipesched", "ours", 0.0), ("APScheduler 3", "theirs", 0.5)):
             if (folder / file).exists():
-                found = stamps(folder / file, phase, fires)
-                print(
-                    f"{label:<20}{statistics.median(found):>10.1f}{percentile(found, 0.99):>10.1f}"
-                    f"{max(found):>10.1f}{len(found):>6}"
-                )
+                lateness_row(label, stamps(folder / file, phase, fires if no_cron else 10_000))
         if theirs is not None:
             theirs.communicate()
         spent = [
@@ -339,13 +390,12 @@ def lateness(python: str | None, jobs: int, fires: int) -> None:
             for line in (folder / "daemon.log").read_text().splitlines()
             if " ms late" in line
         ]
-        print(
-            f"{'  of which the loop':<20}{statistics.median(spent):>10.1f}{percentile(spent, 0.99):>10.1f}{max(spent):>10.1f}"
-        )
-    if shutil.which("cron") is None:
-        print("Debian's cron: not installed")
-    else:
-        print("Debian's cron: fires at whole minutes from tables of the system, and is left alone")
+        lateness_row("  of which pipesched's loop", spent)
+        if no_cron:
+            print(f"Debian's cron is left out: {no_cron}")
+        else:
+            lateness_row("pipesched, on the minute", on_the_minute(folder / "ours"))
+            lateness_row("Debian's cron", on_the_minute(folder / "cron", 30.0))
     print(f"load at the end {load()}")
 
 
@@ -387,6 +437,7 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--fires", type=int, default=40)
+    parser.add_argument("--minutes", type=int, default=3, help="how often cron fires; 0 leaves it out")
     parser.add_argument("--idle", type=float, default=20.0, help="seconds")
     parser.add_argument("--apscheduler", metavar="PYTHON")
     for internal in ("--cost-of", "--serve", "--serve-apscheduler"):
@@ -405,7 +456,7 @@ def main() -> None:
                 {
                     "cost": lambda: cost(python),
                     "scale": lambda: scale(given.jobs, given.idle),
-                    "lateness": lambda: lateness(python, given.jobs, given.fires),
+                    "lateness": lambda: lateness(python, given.jobs, given.fires, given.minutes),
                 }[part]()
 
 
