@@ -89,7 +89,13 @@ class Daemon:
     """`stores`: what each job writes to, its own store by default. `reports`: what runs have reported, by run id."""
 
     def __init__(
-        self, folder: Path, *, max_workers: int = 2, horizon: datetime | None = None, stagger: float = 0.0
+        self,
+        folder: Path,
+        *,
+        max_workers: int = 2,
+        horizon: datetime | None = None,
+        stagger: float = 0.0,
+        lead: timedelta = timedelta(0),
     ) -> None:
         self.folder = folder
         self.clock = FakeClock()
@@ -108,6 +114,7 @@ class Daemon:
             cancellations=self.cancellations,
             max_workers=max_workers,
             horizon=horizon,
+            lead=lead,
         )
 
     def settings(self, job: Job) -> RunSettings:

@@ -21,7 +21,7 @@ from pipesched.daemon.launch import Exit, Launch, Started
 from pipesched.daemon.planning import Planner, RunSettings
 from pipesched.daemon.records import Recorder
 from pipesched.daemon.recovery import recover
-from pipesched.daemon.scheduler import Scheduler
+from pipesched.daemon.scheduler import LEAD, Scheduler
 from pipesched.jobs.build import DECIDED, paused_job, resumed_job, unrecorded_slots
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, Job, JobPolicy
 from pipesched.runs.ids import new_run_id
@@ -212,6 +212,7 @@ class Simulation:
             report=self.reports.get,
             cancellations=Cancellations(self.folder),
             max_workers=self.workers,
+            lead=LEAD,
         )
         self.scheduler.set_jobs(self.jobs)
         recover(self.ledger, self.scheduler, now=self.clock.now())
@@ -286,7 +287,9 @@ class Simulation:
             idle = idle + 1 if pause == 0 else 0
             assert idle < 10_000, "the loop spins"
             if pause:
-                self.pass_time(min(max(pause, SHORTEST_SLEEP), end - self.clock.seconds))
+                if pause > LEAD.total_seconds():  # else what is claimed already starts in a moment
+                    pause = max(pause, SHORTEST_SLEEP)
+                self.pass_time(min(pause, end - self.clock.seconds))
             while self.agenda[0][0] <= self.clock.seconds:
                 kind = heapq.heappop(self.agenda)[1]
                 self.plan(kind)

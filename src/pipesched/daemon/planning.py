@@ -49,7 +49,8 @@ class RunSettings:
 class Claim:
     """An occurrence that is ours now. `replaces`: runs to be ended first.
 
-    `begun`: it is marked as started already, because it can start at once: one sync of the disk instead of two.
+    `begun`: it is marked as started already, because it starts when its time comes, at once or in a moment: one sync of the
+    disk instead of two.
     """
 
     run: Waiting
@@ -189,20 +190,24 @@ class Planner:
     def plan(self, horizon: datetime, now: datetime, starts: Callable[[Waiting], bool] = _never) -> Planned:
         """Decide about the jobs that are due at `horizon`, and record what was decided; at most BATCH of them.
 
-        `starts` says of each claim, once, whether it starts at once.
+        `starts` says of each claim, once, whether it starts when its time comes.
 
-        `horizon` is `now`, but where a daemon that runs once leaves what comes due while it works.
+        `horizon` is a moment after `now`, so that the disk is done with a claim when its time comes; it is before `now` where a
+        daemon that runs once leaves what comes due while it works.
         """
         due = self._agenda.due(horizon, limit=BATCH)
         jobs = [self._timed[job_id] for job_id, _ in due if job_id in self._timed]
         if not jobs and not self._left_behind:
             return Planned()
         try:
-            self._record([(each.job, self._slots_of(each)) for each in self._left_behind], now, _never)
+            latest = max(horizon, now)
+            self._record(
+                [(each.job, self._slots_of(each)) for each in self._left_behind], now, latest, _never
+            )
             self._left_behind.clear()
             progress = self._ledger.progress(jobs)
             plans = [(job, plan) for job in jobs if (plan := self._plan(job, progress[job.id], horizon, now))]
-            claims = self._record([(job, plan.decisions) for job, plan in plans], now, starts)
+            claims = self._record([(job, plan.decisions) for job, plan in plans], now, latest, starts)
         except PipeschedError as error:
             self._say_trouble(error)
             for job in jobs:
@@ -210,7 +215,7 @@ class Planner:
             return Planned()
         self._ledger_trouble = ""
         for job, plan in plans:
-            wake = _wake(job, plan, progress[job.id], now)
+            wake = _wake(job, plan, progress[job.id], latest)
             self._agenda.set(job.id, wake)
             if not plan.decisions and log.isEnabledFor(logging.DEBUG):
                 idle = why_not(job, progress[job.id], wake)
@@ -240,7 +245,7 @@ class Planner:
         jobs = [job for job in self._timed.values() if job.schedule.at_start]
         progress = self._ledger.progress(jobs)
         decided = [(job, plan_start(job, progress[job.id], now).decisions) for job in jobs]
-        return tuple(self._record(decided, now, _never))
+        return tuple(self._record(decided, now, now, _never))
 
     def _plan(self, job: TimedJob, progress: Progress, horizon: datetime, now: datetime) -> JobPlan | None:
         try:
@@ -268,9 +273,10 @@ class Planner:
         self,
         decided: Iterable[tuple[TimedJob, tuple[Decision, ...]]],
         now: datetime,
+        latest: datetime,
         starts: Callable[[Waiting], bool],
     ) -> list[Claim]:
-        """Write the decisions down, all together, and return what was claimed."""
+        """Write the decisions down, all together, and return what was claimed. `latest`: as far as was planned ahead."""
         todo = [(job, decisions) for job, decisions in decided if decisions]
         if not todo:
             return []
@@ -280,7 +286,7 @@ class Planner:
                 for decision in decisions:
                     if isinstance(decision, Skip):
                         self._ledger.record_slots(decision, now)
-                    elif claim := self._claim(decision, now, starts):
+                    elif claim := self._claim(decision, now, latest, starts):
                         fired.append((decision, claim))
         # Said only now: before the end of the batch nothing has happened.
         for job, decisions in todo:
@@ -298,8 +304,11 @@ class Planner:
             )  # fmt: skip
         return [claim for _, claim in fired]
 
-    def _claim(self, fire: Fire, now: datetime, starts: Callable[[Waiting], bool]) -> Claim | None:
+    def _claim(
+        self, fire: Fire, now: datetime, latest: datetime, starts: Callable[[Waiting], bool]
+    ) -> Claim | None:
         settings = self.settings(fire.job_id)
+        at = min(max(now, fire.start_at), latest)  # the record tells of no run before its time
         run_id = new_run_id(fire.job_id, now)
         mine = self._ledger.claim(
             run_id,
@@ -309,8 +318,8 @@ class Planner:
             trigger=fire.trigger,
             count=fire.collapsed,
             reason=fire.reason,
-            not_before=fire.start_at if fire.start_at > now else None,
-            now=now,
+            not_before=fire.start_at if fire.start_at > at else None,
+            now=at,
             dry_run=settings.dry_run,
         )
         if not mine:
@@ -326,7 +335,7 @@ class Planner:
         )
         begun = starts(run)
         if begun:
-            self._ledger.started(run_id, pid=None, pid_started=None, now=now)
+            self._ledger.started(run_id, pid=None, pid_started=None, now=at)
         return Claim(run, fire.replaces, begun)
 
     def _say_trouble(self, error: PipeschedError) -> None:

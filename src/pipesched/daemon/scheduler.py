@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 Report = Mapping[str, Any]
 FOREVER: Final = float("inf")
+LEAD: Final = timedelta(milliseconds=25)
+"""How long before its time an occurrence is claimed: several times what a disk takes to make a claim durable."""
 CLOCK_SLACK: Final = timedelta(milliseconds=1)
 """Reports have their times in milliseconds."""
 
@@ -45,6 +47,7 @@ class Scheduler:
     """One `step` at each turn of the loop; `ended` for each process that has ended. Never waits, and starts nothing twice.
 
     `report`: a run's report by its id, None where it wrote none. `horizon`: leave what comes due later than this (run once).
+    `lead`: so long before its time an occurrence is claimed, so that nothing is left to do but to start it.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Scheduler:
         cancellations: Cancellations,
         max_workers: int,
         horizon: datetime | None = None,
+        lead: timedelta = timedelta(0),
     ) -> None:
         self.planner = planner
         self.recorder = recorder
@@ -67,7 +71,10 @@ class Scheduler:
         self._cancellations = cancellations
         self._max_workers = max_workers
         self._horizon = horizon
+        self._lead = lead
         self._waiting: dict[str, Waiting] = {}
+        self._ready: dict[str, Waiting] = {}
+        """Claimed and marked as started: each starts, whatever happens, when its time comes, which is within `lead`."""
         self._running: dict[str, _Running] = {}
         self._unnoted: list[tuple[str, Started]] = []
         self._waits_for: dict[str, str] = {}
@@ -80,7 +87,7 @@ class Scheduler:
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        return len(self._running) + len(self._ready)
 
     @property
     def waiting(self) -> int:
@@ -89,7 +96,7 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Nothing is due, waits, runs, or is yet to be written down."""
-        return not (self._running or self._waiting or self._more_is_due or self.recorder.unwritten)
+        return not (self.running or self._waiting or self._more_is_due or self.recorder.unwritten)
 
     @property
     def has_failed(self) -> bool:
@@ -117,30 +124,35 @@ class Scheduler:
     def step(self) -> float:
         """Do what is to be done now; the seconds until there is more to do, unless something happens before."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
+        self._launch_ready(now)
         self.recorder.flush(monotonic=monotonic)
         self._end_overdue(monotonic)
         self._settle_cancelled()
         if self.launching:
             self._admit(now)  # who waits already starts before what comes due now
-            seats = Seats(self._waiting.values(), self._occupied(), limit=self._max_workers, now=now)
             # One time for both: a claim from a microsecond later would wait for the next turn, and a second sync.
-            planned = self.planner.plan(self._plan_time(now), now, seats.take)
+            ahead = self._plan_time(now + self._lead)
+            seats = Seats(
+                self._waiting.values(), self._occupied(), limit=self._max_workers, now=max(now, ahead)
+            )
+            planned = self.planner.plan(ahead, now, seats.take)
             self._more_is_due = planned.more
             if planned.claims:
                 self.take(planned.claims)
                 self._admit(now)
-            self._note_processes(monotonic)
-        return self._pause(now, monotonic)
+        self._note_processes(monotonic)
+        return self._pause(self._clock.now(), self._clock.monotonic())
 
     def take(self, claims: Iterable[Claim]) -> None:
         """These occurrences are ours; they start as soon as they may."""
         for claim in claims:
             if claim.begun:
-                self._launch(claim.run, self._clock.now())
+                self._ready[claim.run.run_id] = claim.run
             else:
                 self._waiting[claim.run.run_id] = claim.run
             for run_id in claim.replaces:
                 self._replace(run_id, claim.run)
+        self._launch_ready(self._clock.now())
 
     def adopt(self, run: Waiting, process: Started, *, started_at: datetime) -> None:
         """A run that an earlier daemon started is still alive: watch it, with the time that it has had already."""
@@ -193,8 +205,9 @@ class Scheduler:
 
     def clock_went_back(self, by: timedelta) -> None:
         """What was to start in a moment still is."""
-        for run in self._waiting.values():
-            self._waiting[run.run_id] = replace(run, not_before=run.not_before - by)
+        for runs in (self._waiting, self._ready):
+            for run in runs.values():
+                runs[run.run_id] = replace(run, not_before=run.not_before - by)
         try:
             settle_setback(self.recorder.ledger, self.planner.job, self._clock.now())
         except PipeschedError as error:
@@ -204,11 +217,13 @@ class Scheduler:
 
     def stop_all(self, reason: str) -> None:
         """TERM to all that runs, KILL later."""
+        self._launch_ready(None)
         for run_id, running in self._running.items():
             running.stop = running.stop or Stop("drained", reason)
             self._spawner.stop(run_id)
 
     def kill_all(self, reason: str) -> None:
+        self._launch_ready(None)
         for run_id, running in self._running.items():
             running.stop = running.stop or Stop("drained", reason)
             self._spawner.kill(run_id)
@@ -223,6 +238,8 @@ class Scheduler:
 
     def _replace(self, run_id: str, by: Waiting) -> None:
         reason = f"replaced by the run for {by.scheduled_for.isoformat()}"
+        if run_id in self._ready:
+            self._launch_ready(None)
         if waiting := self._waiting.get(run_id):
             self.give_up(waiting, reason)
         elif (running := self._running.get(run_id)) and running.stop is None:
@@ -283,8 +300,8 @@ class Scheduler:
 
     def _occupied(self) -> list[Occupied]:
         return [
-            Occupied(each.waited.run_id, each.waited.job_id, each.waited.store)
-            for each in self._running.values()
+            Occupied(run.run_id, run.job_id, run.store)
+            for run in (*(each.waited for each in self._running.values()), *self._ready.values())
         ]
 
     def _start(self, run: Waiting) -> None:
@@ -299,6 +316,13 @@ class Scheduler:
             return
         del self._waiting[run.run_id]
         self._launch(run, begun)
+
+    def _launch_ready(self, now: datetime | None) -> None:
+        """Start what is marked as started and whose time has come; None: all of it."""
+        for run in sorted(self._ready.values(), key=lambda run: (run.not_before, run.order)):
+            if now is None or run.may_start_at(now):
+                del self._ready[run.run_id]
+                self._launch(run, self._clock.now())
 
     def _launch(self, run: Waiting, begun: datetime) -> None:
         """The run counts as started since `begun`, whatever happens: it is never started twice."""
@@ -354,7 +378,7 @@ class Scheduler:
             return None
 
     def _pause(self, now: datetime, monotonic: float) -> float:
-        waits = [FOREVER]
+        waits = [FOREVER, *((run.not_before - now).total_seconds() for run in self._ready.values())]
         if self.launching:
             if self._more_is_due:
                 return 0.0
@@ -373,4 +397,6 @@ class Scheduler:
 
     def _next_wake(self) -> datetime | None:
         wake = self.planner.next_wake()
-        return None if wake is None or (self._horizon is not None and wake > self._horizon) else wake
+        if wake is None or (self._horizon is not None and wake > self._horizon):
+            return None
+        return wake - self._lead

@@ -9,6 +9,7 @@ import selectors
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipesched import __version__
@@ -21,9 +22,10 @@ from pipesched.daemon.launch import Command, pipesched_command
 from pipesched.daemon.loop import Loop
 from pipesched.daemon.observer import Observer
 from pipesched.daemon.planning import STAGGER_SECONDS, Planner, RunSettings
+from pipesched.daemon.promptness import PromptSelector
 from pipesched.daemon.records import Recorder
 from pipesched.daemon.recovery import forget_dead_manual_runs, recover
-from pipesched.daemon.scheduler import Scheduler
+from pipesched.daemon.scheduler import LEAD, Scheduler
 from pipesched.daemon.signals import STOPPING, Signals
 from pipesched.daemon.source import DaemonSource
 from pipesched.daemon.systemd import Notifier
@@ -98,7 +100,7 @@ def serve(
     private_dir(paths.state_dir)
     with ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        selector = stack.enter_context(selector or selectors.DefaultSelector())
+        selector = stack.enter_context(selector or PromptSelector())
         lock = KernelLock(paths.daemon_lock, what="pipesched daemon")
         if not _acquire(lock, signals, notifier, standby=options.standby):
             return 0
@@ -132,6 +134,7 @@ def serve(
             cancellations=Cancellations(paths.state_dir),
             max_workers=options.max_workers,
             horizon=clock.now() if options.once else None,
+            lead=timedelta(0) if options.once else LEAD,
         )
         server = endpoint(source) if endpoint is not None and not options.once else None
         if server is not None:

@@ -337,9 +337,8 @@ class _Planner:
         start_at = slot.at
         if self.policy.jitter > 0:
             start_at += jitter_offset(self.job.id, self.policy.jitter, self.schedule.period(slot.at))
-        start_at = max(start_at, self.now)
         if late:
-            start_at += timedelta(seconds=self.stagger)
+            start_at = max(start_at, self.now) + timedelta(seconds=self.stagger)
         return Fire(
             self.job.id,
             slot.at,
