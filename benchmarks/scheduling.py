@@ -340,9 +340,9 @@ def debian_cron(file: Path) -> Iterator[None]:
             started.wait(10)
 
 
-def stamps(path: Path, phase: float, count: int) -> list[float]:
-    """Milliseconds after the scheduled instants, of the last `count` runs."""
-    return [(float(line) - phase) % 1.0 * 1000 for line in path.read_text().split()[-count:]]
+def stamps(path: Path, phase: float, since: float) -> list[float]:
+    """Milliseconds after the scheduled instants, of the runs since then: the daemon's own first seconds are another row's."""
+    return [(at - phase) % 1.0 * 1000 for line in path.read_text().split() if (at := float(line)) >= since]
 
 
 def on_the_minute(path: Path, limit: float = 1.0) -> list[float]:
@@ -378,11 +378,12 @@ def lateness(python: str | None, jobs: int, fires: int, minutes: int) -> None:
             nullcontext() if no_cron else debian_cron(folder / "cron"),
         ):
             time.sleep(5)
+            since = time.time()
             to_the_minute = 0.0 if no_cron else 60 * minutes - time.time() % 60 + 2
             time.sleep(max(fires, to_the_minute))
         for label, file, phase in (("pipesched", "ours", 0.0), ("APScheduler 3", "theirs", 0.5)):
             if (folder / file).exists():
-                lateness_row(label, stamps(folder / file, phase, fires if no_cron else 10_000))
+                lateness_row(label, stamps(folder / file, phase, since))
         if theirs is not None:
             theirs.communicate()
         spent = [

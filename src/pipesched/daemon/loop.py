@@ -94,6 +94,7 @@ class Loop:
                 self._scheduler.recorder.flush_now()
                 return self._exit_status()
             self._wait(pause)
+            self._scheduler.launch_ready()  # before all else: its time is now
             for number in self._signals.take():
                 self._on_signal(number)
             for ended in self._children.reap():

@@ -124,7 +124,7 @@ class Scheduler:
     def step(self) -> float:
         """Do what is to be done now; the seconds until there is more to do, unless something happens before."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        self._launch_ready(now)
+        self.launch_ready()
         self.recorder.flush(monotonic=monotonic)
         self._end_overdue(monotonic)
         self._settle_cancelled()
@@ -152,7 +152,7 @@ class Scheduler:
                 self._waiting[claim.run.run_id] = claim.run
             for run_id in claim.replaces:
                 self._replace(run_id, claim.run)
-        self._launch_ready(self._clock.now())
+        self.launch_ready()
 
     def adopt(self, run: Waiting, process: Started, *, started_at: datetime) -> None:
         """A run that an earlier daemon started is still alive: watch it, with the time that it has had already."""
@@ -217,13 +217,13 @@ class Scheduler:
 
     def stop_all(self, reason: str) -> None:
         """TERM to all that runs, KILL later."""
-        self._launch_ready(None)
+        self.launch_ready(early=True)
         for run_id, running in self._running.items():
             running.stop = running.stop or Stop("drained", reason)
             self._spawner.stop(run_id)
 
     def kill_all(self, reason: str) -> None:
-        self._launch_ready(None)
+        self.launch_ready(early=True)
         for run_id, running in self._running.items():
             running.stop = running.stop or Stop("drained", reason)
             self._spawner.kill(run_id)
@@ -239,7 +239,7 @@ class Scheduler:
     def _replace(self, run_id: str, by: Waiting) -> None:
         reason = f"replaced by the run for {by.scheduled_for.isoformat()}"
         if run_id in self._ready:
-            self._launch_ready(None)
+            self.launch_ready(early=True)
         if waiting := self._waiting.get(run_id):
             self.give_up(waiting, reason)
         elif (running := self._running.get(run_id)) and running.stop is None:
@@ -317,10 +317,13 @@ class Scheduler:
         del self._waiting[run.run_id]
         self._launch(run, begun)
 
-    def _launch_ready(self, now: datetime | None) -> None:
-        """Start what is marked as started and whose time has come; None: all of it."""
+    def launch_ready(self, *, early: bool = False) -> None:
+        """Start what is marked as started and whose time has come; `early`: all of it."""
+        if not self._ready:
+            return
+        now = self._clock.now()
         for run in sorted(self._ready.values(), key=lambda run: (run.not_before, run.order)):
-            if now is None or run.may_start_at(now):
+            if early or run.may_start_at(now):
                 del self._ready[run.run_id]
                 self._launch(run, self._clock.now())
 

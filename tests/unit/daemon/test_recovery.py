@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import time
 from datetime import timedelta
+from pathlib import Path
 
 from pipesched.daemon.recovery import forget_dead_manual_runs
 from pipesched.runs.process import start_ticks
@@ -170,6 +172,9 @@ def test_a_run_whose_pid_was_never_written_down_is_found_by_its_environment(make
     with subprocess.Popen(
         ["sleep", "60"], env={"PIPESCHED_RUN_ID": "torn"}, start_new_session=True
     ) as process:
+        # Popen returns in the middle of exec, a moment before the kernel knows the new environment.
+        while not Path(f"/proc/{process.pid}/environ").read_bytes():
+            time.sleep(0.001)
         second = restarted(make_daemon, job("a", every=600))
         process.kill()
 
