@@ -81,7 +81,7 @@ needs_bash = pytest.mark.skipif(BASH is None, reason="there is no bash")
         (["history", "--status", "lo"], {"lost"}),
         (["completion", ""], {"bash", "zsh", "fish"}),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )  # fmt: skip
 def test_each_word_is_completed_from_what_there_is(
     project: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], found: set[str]
