@@ -24,10 +24,10 @@ def begin(session: Session, decision: Decision, target: IndexSettings) -> Genera
     known = session.manifest.generations()
     number = 1 + max((generation.number for generation in known), default=0)
     beside = decision.build
-    if beside:
-        taken = set(session.names().values())
-        while f"{session.collection}__g{number}" in taken:  # left behind by a run whose manifest was lost
-            number += 1
+    # One in the empty place needs the name as well, when another takes its place.
+    taken = set(session.names().values())
+    while f"{session.collection}__g{number}" in taken:  # left behind by a run whose manifest was lost
+        number += 1
     generation = session.manifest.put_generation(
         Generation(
             number=number,

@@ -55,6 +55,12 @@ def look(session: Session, *, check: Check, replacing: bool) -> Met:
         return Met(taken, present, imported=True)
     if live is not None and live.uuid:
         _check_drift(session, live, present, check=check, replacing=replacing)
+    elif live is None and any(
+        name.startswith(f"{session.collection}__g") for name in session.names().values()
+    ):
+        from pipesched.pipeline.takeover import retire_strays
+
+        retire_strays(session)
     return Met(live, present)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipesched.errors import CollectionNotOurs
+from pipesched.pipeline import faults
 from pipesched.pipeline.stores import open_store
 from support.chroma_server import chroma_server
 from support.indexing import Index, difference, same
@@ -101,6 +102,27 @@ def test_generations_that_a_lost_state_knew_are_dropped_after_their_grace(index:
     index.run()
     assert names(index) == {"posts"}
     ours, wanted = index.rows(), index.fresh()
+    assert same(ours, wanted), difference(ours, wanted)
+
+
+@pytest.mark.slow
+def test_a_state_lost_in_the_middle_of_a_swap_leaves_nothing_in_the_way(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv(faults.VARIABLE, "swap-half:raise")
+        with pytest.raises(faults.FaultReached):
+            index.run(rebuild=True)
+    faults._met.clear()
+    assert names(index) == {"posts__g1", "posts__g2"}
+    shutil.rmtree(index.index_dir)
+    index.run()
+    index.run(chunk_size=70)  # the next generation retires this one, by a name that is free
+    assert {"posts", "posts__g1", "posts__g2"} < names(index)
+    index.now = index.now.replace(hour=index.now.hour + 2)
+    index.run(chunk_size=70)
+    assert names(index) == {"posts"}
+    ours, wanted = index.rows(), index.fresh(chunk_size=70)
     assert same(ours, wanted), difference(ours, wanted)
 
 
