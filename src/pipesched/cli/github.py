@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipesched.cli.output import printable
+from pipesched.cli.printable import printable
 
 if TYPE_CHECKING:
     from pipesched.cli.app import App

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pipesched.cli.output import json_line, printable
+from pipesched.cli.printable import json_line, printable
 
 TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 JOURNAL_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"

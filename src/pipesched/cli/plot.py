@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def draw(app: App, runs: Sequence[Run], zone: tzinfo, *, one_job: bool) -> None:
     """As wide as the terminal (COLUMNS, 80 in a pipe), in characters that it can show."""
-    from pipesched.cli.output import printable
+    from pipesched.cli.printable import printable
     from pipesched.views.plot import bars, rows
 
     lines = (bars if one_job else rows)(

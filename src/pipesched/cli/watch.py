@@ -89,7 +89,7 @@ def _screen(take: Callable[[], Snapshot], height: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from pipesched.cli.output import printable
+    from pipesched.cli.printable import printable
     from pipesched.views.glance import COLUMNS, job_rows, lines
 
     try:
@@ -112,7 +112,7 @@ def _screen(take: Callable[[], Snapshot], height: int) -> RenderableType:
 def _colored(column: str, cell: str) -> RenderableType:
     from rich.text import Text
 
-    from pipesched.cli.output import printable
+    from pipesched.cli.printable import printable
 
     word = cell.partition(" ")[0]
     styles = {

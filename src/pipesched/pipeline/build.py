@@ -19,38 +19,40 @@ from pipesched.pipeline.writer import Writer
 from pipesched.report import ItemError
 
 if TYPE_CHECKING:
-    from pipesched.pipeline.steps import Run
+    from pipesched.pipeline.work import Work
 
 _CARRY = 100
 """Documents carried over at a time."""
 
 
 def build(
-    run: Run,
+    work: Work,
     decision: Decision,
     target: IndexSettings,
     live: Generation | None,
     begun: Generation | None,
     scan: Scan,
+    *,
+    present: bool,
 ) -> Generation:
     """Fill `begun`, or a new generation, with the whole folder; check it; put it in the place of `live`.
 
     What is in `live` stays untouched until then. Documents that failed, or whose deletion is withheld, are carried over.
     """
-    session, manifest = run.session, run.manifest
+    session, manifest = work.session, work.manifest
     generation = begun or generations.begin(session, decision, target)
-    generation = _collection(run, generation)
+    generation = _collection(work, generation)
     before = manifest.files(live.number) if live else {}
     moved = live is not None and live.data_dir != session.options.data_dir and session.options.force_recreate
-    fate = run.plan(
+    fate = work.plan(
         scan, before, read_all=False, allow_mass_delete=session.options.allow_mass_delete or moved
     )
     recorded = manifest.files(generation.number)
-    work = run.plan(scan, recorded, read_all=False, allow_mass_delete=True)
-    vectors = run.vectors(generation, live, target)
-    run.work(work, generation, vectors, target, scan, recorded, count=False)
+    plan = work.plan(scan, recorded, read_all=False, allow_mass_delete=True)
+    vectors = work.vectors(generation, live, target)
+    work.do(plan, generation, vectors, target, scan, recorded, count=False)
 
-    failed = {failure.source for failure, _ in run.failed} | {failure.source for failure in scan.failures}
+    failed = {failure.source for failure, _ in work.failed} | {failure.source for failure in scan.failures}
     stays = [
         source
         for source in (*fate.withheld, *(kept.source for kept in fate.kept), *failed)
@@ -58,22 +60,22 @@ def build(
     ]
     if live is not None:
         with Writer() as writer:
-            for batch in _carried(run, live, generation, stays):
-                run.put(batch, generation, vectors, writer, count=False)
+            for batch in _carried(work, live, generation, stays):
+                work.put(batch, generation, vectors, writer, count=False)
     session.check_stop()
     try:
         generations.check(session, generation)
     except PipeschedError:
         generations.drop(session, generation)
         raise
-    _count(run, fate, before, generation, live, set(stays))
-    generations.swap(session, live, generation, live_is_there=run.present is not None)
+    _count(work, fate, before, generation, live, set(stays))
+    generations.swap(session, live, generation, live_is_there=present)
     return generation
 
 
-def _collection(run: Run, generation: Generation) -> Generation:
+def _collection(work: Work, generation: Generation) -> Generation:
     """The generation's collection: made, or as an earlier run left it."""
-    session, manifest = run.session, run.manifest
+    session, manifest = work.session, work.manifest
     there = session.look(generation.name)
     if there is not None and generation.uuid == there.uuid:
         found = drift.compare(
@@ -88,9 +90,9 @@ def _collection(run: Run, generation: Generation) -> Generation:
     return generations.create_collection(session, generation)
 
 
-def _carried(run: Run, live: Generation, generation: Generation, sources: Sequence[str]) -> Iterator[Batch]:
+def _carried(work: Work, live: Generation, generation: Generation, sources: Sequence[str]) -> Iterator[Batch]:
     """What the live generation holds of `sources`, to be put into the new one as it is."""
-    session, manifest = run.session, run.manifest
+    session, manifest = work.session, work.manifest
     files = manifest.files(live.number)
     for start in range(0, len(sources), _CARRY):
         page = sources[start : start + _CARRY]
@@ -104,7 +106,7 @@ def _carried(run: Run, live: Generation, generation: Generation, sources: Sequen
                 records = session.store.get(live.name, sorted(rows[source]))
             except PipeschedError as error:
                 message = f"its old version cannot be carried over: {error.message}"
-                run.tally.errors.append(ItemError(source=source, code=error.code, message=message))
+                work.tally.errors.append(ItemError(source=source, code=error.code, message=message))
                 continue
             old = sorted((row for record in records if (row := row_of(record))), key=lambda row: row.ordinal)
             file = files[source]._replace(stamp="", parse=UNKNOWN, chunks=len(old))
@@ -114,7 +116,7 @@ def _carried(run: Run, live: Generation, generation: Generation, sources: Sequen
 
 
 def _count(
-    run: Run,
+    work: Work,
     fate: DocumentPlan,
     before: dict[str, RecordedFile],
     generation: Generation,
@@ -122,13 +124,13 @@ def _count(
     stays: set[str],
 ) -> None:
     """Count by comparing the generations: what a reader sees change at the swap."""
-    tally, manifest = run.tally, run.manifest
+    tally, manifest = work.tally, work.manifest
     for failure in fate.failures:
         known = before.get(failure.source)
         tally.fail(failure, known.chunks if known else 0)
     for failure in fate.kept:
         tally.change(failure.source, "failed", failure.message, before[failure.source].chunks)
-    for failure, chunks in run.failed:
+    for failure, chunks in work.failed:
         tally.fail(failure, before[failure.source].chunks if failure.source in before else chunks)
     if fate.withheld:
         tally.withhold(fate)

@@ -21,9 +21,9 @@ from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.mode import Decision, Generation, decide
 from pipesched.pipeline.plan import RecordedFile
 from pipesched.pipeline.session import Session
-from pipesched.pipeline.steps import Run
 from pipesched.pipeline.stores.probe import UNMARKED
 from pipesched.pipeline.takeover import not_ours
+from pipesched.pipeline.work import Work
 from pipesched.report import LengthStatistics, Outcome
 
 
@@ -70,17 +70,17 @@ def dry_run(
             rebuild=rebuild,
             imported=False,
         )
-        run = Run(session, rebuild=rebuild, check="probe")
+        work = Work(session)
         number = live.number if live else 0
         recorded = manifest.files(number)
         moved = live is not None and live.data_dir != options.data_dir and options.force_recreate
-        plan = run.plan(
+        plan = work.plan(
             scan,
             recorded,
             read_all=decision.read_all or decision.build,
             allow_mass_delete=options.allow_mass_delete or moved,
         )
-        run.tell(plan, recorded)
+        work.tell(plan, recorded)
         reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
         after = session.cache.last_number() if decision.fresh else 0
         counter = _Counter(session, target, recorded, everything=decision.build, after=after)

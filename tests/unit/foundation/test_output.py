@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipesched.cli.output import Output, json_line, printable
+from pipesched.cli.output import Output
+from pipesched.cli.printable import json_line, printable
 
 HARMLESS = set("\t\n")
 

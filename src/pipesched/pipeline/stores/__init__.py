@@ -6,10 +6,11 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipesched.options import is_server
 from pipesched.pipeline.model import VectorStore
 from pipesched.pipeline.stores.lock import StoreLock, lock_path
 from pipesched.pipeline.stores.note import WritingNote
-from pipesched.pipeline.stores.probe import Probe, probe
+from pipesched.pipeline.stores.probe import Probe, probe_folder
 from pipesched.pipeline.stores.sweep import sweep
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
     from pipesched.pipeline.stores.chroma import ChromaStore
 
     return ChromaStore.open(storage_path, create=create)
+
+
+def probe(storage_path: str) -> dict[str, Probe] | None:
+    """Every collection by name; {} where there is no store; None where it cannot be told without opening it."""
+    if is_server(storage_path):
+        from pipesched.pipeline.stores.server import probe_server  # urllib costs 25 ms
+
+        return probe_server(storage_path)
+    return probe_folder(storage_path)
 
 
 def examine(storage_path: str, collections: Sequence[str], *, stop: threading.Event) -> Examined:

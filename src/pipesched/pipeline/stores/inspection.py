@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pipesched.pipeline.stores.mark import Mark
-from pipesched.pipeline.stores.probe import connect_read_only, probe
+from pipesched.pipeline.stores.probe import connect_read_only, probe_folder
 
 _HEADER: Final = struct.Struct("<iQQQ")
 """hnswlib's persisted header: version, an offset, allocated elements, elements. Deleted ones keep their place."""
@@ -27,7 +27,7 @@ class Inspected:
 
 def inspect_folder(storage_path: str, collection: str) -> Inspected | None:
     """None where the collection is not there, or the folder's format is not known. Reads only; see `probe` for when not to."""
-    found = (probe(storage_path) or {}).get(collection)
+    found = (probe_folder(storage_path) or {}).get(collection)
     if found is None:
         return None
     folder = Path(storage_path)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from pipesched.options import is_server
 from pipesched.pipeline.stores.mark import MARK_KEY
 
 UNMARKED: Final = "unmarked"
@@ -42,12 +41,8 @@ class Probe:
     mark: str = ""
 
 
-def probe(storage_path: str) -> dict[str, Probe] | None:
-    """Every collection by name; {} where there is no store; None where it cannot be told this way."""
-    if is_server(storage_path):
-        from pipesched.pipeline.stores.server import probe_server  # urllib costs 25 ms
-
-        return probe_server(storage_path)
+def probe_folder(storage_path: str) -> dict[str, Probe] | None:
+    """As `stores.probe`, of a folder."""
     file = Path(storage_path) / "chroma.sqlite3"
     try:
         if not file.exists() or not file.stat().st_size:
