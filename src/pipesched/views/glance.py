@@ -60,10 +60,7 @@ def lines(snapshot: Snapshot) -> list[str]:
         lasting = "" if since is None else f" for {span(now - since)}"
         found.append(f"{run.status + ':':<10} {run.job_id or 'by hand'}{lasting} ({run.run_id})")
     found += [f"next:      {view.job.id} {_due(view, snapshot)}" for view in next_fires(snapshot, _NEXT)]
-    found += [
-        f"problem:   {problem.job_id + ': ' if problem.job_id else ''}{problem.message}"
-        for problem in snapshot.job_file.problems
-    ]
+    found += [f"problem:   {problem.message}" for problem in snapshot.job_file.problems]
     return found
 
 

@@ -88,7 +88,7 @@ class DiskFacts:
 class HealthFacts:
     """Everything health depends on, gathered at the edge. `now` is aware.
 
-    `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: single jobs in it that cannot.
+    `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: what in it cannot, each said with its place.
     `enabled`: jobs that are neither paused nor done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
     `collections`: those that jobs write to; `embedders`: the models of enabled jobs.
     `notifying`: how many of the enabled jobs have somebody to tell; `can_notify`: what sends it is installed.
@@ -141,9 +141,7 @@ def check_job_file(facts: HealthFacts) -> Check:
         more = f" (and {len(facts.problems) - 3} more)" if len(facts.problems) > 3 else ""
         return Check(
             "warn",
-            f"degraded: in {facts.job_file}, {_jobs(len(facts.problems))} cannot be used: "
-            + "; ".join(facts.problems[:3])
-            + more,
+            f"degraded: not all of {facts.job_file} can be used: " + "; ".join(facts.problems[:3]) + more,
             "mend it with pipesched edit JOB_ID, or in the file; the other jobs go on",
         )
     return Check("pass", f"{facts.job_file} can be read")

@@ -53,10 +53,7 @@ def health_facts(
         job_file=str(snapshot.paths.job_file),
         job_file_exists=snapshot.job_file.exists,
         job_file_error=None if error is None else (error.message, error.hint),
-        problems=tuple(
-            f"{problem.job_id}: {problem.message}" if problem.job_id else problem.message
-            for problem in snapshot.job_file.problems
-        ),
+        problems=tuple(problem.message for problem in snapshot.job_file.problems),
         enabled=jobs,
         paused=sum(not view.job.enabled for view in snapshot.jobs.values()),
         disks=tuple(disk_facts(snapshot.paths, stores_of(snapshot))),

@@ -69,10 +69,10 @@ GENERAL = [
     ),
     (
         "one bad job warns and is named",
-        facts(WELL, problems=("nightly: --timezone: there is no time zone 'Mars'",)),
+        facts(WELL, problems=("job nightly: --timezone: there is no time zone 'Mars'",)),
         "job_file",
         "warn",
-        "degraded: in schedules.json, 1 job cannot be used: nightly: --timezone",
+        "degraded: not all of schedules.json can be used: job nightly: --timezone",
     ),
     (
         "of many bad jobs three are named",
