@@ -224,6 +224,19 @@ BUILT_IN: Final = PipelineOptions()
 _BUILT_IN_VALUES: Final = asdict(BUILT_IN)
 
 
+def check_text(options: PipelineOptions) -> None:
+    """Raises InvalidValue for a folder whose name is no text in this locale: neither Chroma nor a record can keep it."""
+    for name in PATH_OPTIONS:
+        path = getattr(options, name)
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidValue(
+                f"{flag(name)}: {path!r} is not UTF-8 here, which the index needs",
+                hint="use a UTF-8 locale, such as LANG=C.UTF-8, or rename that folder",
+            ) from error
+
+
 def is_server(storage_path: str) -> bool:
     return storage_path.lower().startswith(("http://", "https://"))
 

@@ -123,6 +123,32 @@ def test_a_poor_locale_costs_no_traceback_and_no_data(project: Path, locale: dic
     assert told.json["job"]["description"] == DESCRIPTION
 
 
+@pytest.mark.parametrize(
+    ("name", "locale"),
+    [
+        ("é".encode(), {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+        (b"a\xffb", {"LC_ALL": "C.UTF-8"}),
+    ],
+    ids=["ASCII locale", "no UTF-8"],
+)
+def test_a_folder_whose_name_is_no_text_here_is_worked_in_and_not_indexed(
+    tmp_path: Path, name: bytes, locale: dict[str, str]
+) -> None:
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "a.md").write_text("# A\n\nText.\n")
+    assert pipesched("init", cwd=home, env=locale).code == 0
+    ran = pipesched("run", "--json", cwd=home, env=locale)
+    assert ran.code == 2, ran.err
+    assert "is not UTF-8 here" in ran.json["errors"][0]["message"]
+    for command in (["list"], ["prune", "--dry-run"]):  # they open the ledger that the run made
+        done = pipesched(*command, cwd=home, env=locale)
+        assert done.code == 0, done.err
+    found = pipesched("doctor", "--json", cwd=home, env=locale)
+    assert found.code == 1, found.err
+    assert any("is not UTF-8 here" in check["message"] for check in found.json["checks"].values())
+
+
 def test_a_pipe_gets_no_escape_sequences_and_a_narrow_terminal_no_overlong_lines(project: Path) -> None:
     assert "\x1b" not in pipesched("list", cwd=project, env={"FORCE_COLOR": "1"}).out
     code, sent = on_a_terminal("list", cwd=project)

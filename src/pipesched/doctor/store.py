@@ -13,7 +13,7 @@ from typing import Final
 from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
 from pipesched.files import KernelLock
-from pipesched.options import PipelineOptions
+from pipesched.options import PipelineOptions, check_text
 from pipesched.pipeline.stores import lock_path, probe
 from pipesched.pipeline.stores.inspection import Inspected, inspect_folder
 from pipesched.pipeline.stores.probe import connect_read_only
@@ -29,6 +29,10 @@ _LONGEST: Final = 1000
 
 def check(patient: Patient) -> Checks:
     options = patient.options
+    try:
+        check_text(options)
+    except PipeschedError as error:
+        return {"store": failed(error)}
     found: Checks = {"store": check_store(options)}
     found["store_version"] = check_version(options)
     try:
@@ -144,7 +148,7 @@ def check_collection(options: PipelineOptions, found: Inspected) -> Check:
             f"the collection {name} was not made by pipesched",
             "take it over with --adopt, or name another",
         )
-    if mark.data_dir and os.path.realpath(mark.data_dir) != os.path.realpath(options.data_dir):
+    if mark.data_dir and _real(mark.data_dir) != _real(options.data_dir):
         return Check(
             "fail",
             f"the collection {name} is filled from {mark.data_dir}, not from {options.data_dir}",
@@ -164,6 +168,11 @@ def check_collection(options: PipelineOptions, found: Inspected) -> Check:
         )
     slots = "" if not found.slots else f", {found.slots} slots"
     return Check("pass", f"{name}: {found.rows} chunks{slots}, made with {mark.model}")
+
+
+def _real(folder: str) -> bytes:
+    """As bytes: another process's locale may have had characters that this one's has not."""
+    return os.path.realpath(folder.encode("utf-8", "surrogateescape"))
 
 
 def _bytes(folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ class Database:
                 return cls.empty(path, migrations)
             live = path.with_name(path.name + "-wal").exists()
             connection = sqlite3.connect(
-                f"file:{quote(str(path))}?mode=ro{'' if live else '&immutable=1'}",
+                f"file:{quote(os.fsencode(path))}?mode=ro{'' if live else '&immutable=1'}",
                 uri=True,
                 timeout=BUSY_SECONDS,
                 isolation_level=None,

@@ -85,7 +85,7 @@ class Entry:
 def manifest_path(index_dir: Path, storage_path: str, collection: str) -> Path:
     """One file for each collection of each store, by the store's resolved path."""
     where = storage_path if is_server(storage_path) else os.path.realpath(storage_path)
-    digest = hashlib.sha256(f"{where}\n{collection}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{where}\n{collection}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return index_dir / f"{re.sub(r'[^A-Za-z0-9_-]', '_', collection)[:60]}-{digest}.sqlite3"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipesched.errors import Busy, CannotCreate, DataError, NotPermitted, ServiceUnavailable
 from pipesched.files import os_error, private_dir
-from pipesched.options import PipelineOptions
+from pipesched.options import PipelineOptions, check_text
 from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
 from pipesched.pipeline.canary import ModelChanged
@@ -47,12 +47,13 @@ def run(
     A store that is damaged is made anew from the embedding cache, if that needs no embedding or `rebuild` is asked for.
     `suspect`: something died of it, so that it is examined before it is opened.
 
-    A document that fails keeps its old version and is named (exit code 3). Raises DataDirMissing, SettingsConflict,
+    A document that fails keeps its old version and is named (exit code 3). Raises InvalidValue, DataDirMissing, SettingsConflict,
     CollectionNotOurs, Busy, ServiceUnavailable, InputOutputError, DataError: what was committed before stays, and the next
     run goes on from there.
     """
     backends = backends or Backends()
     progress = progress or NoProgress()
+    check_text(options)
     if options.dry_run:
         from pipesched.pipeline.dry_run import dry_run
 

@@ -55,7 +55,7 @@ def open_writable(path: Path) -> sqlite3.Connection:
     files.private_dir(path.parent)
     _private_file(path)
     with translated(path):
-        db = _connect(f"file:{quote(str(path))}?mode=rw")
+        db = _connect(f"file:{quote(os.fsencode(path))}?mode=rw")
         with _closed_on_error(db):
             _check_version(db, path)
             compaction.prepare(db)
@@ -73,7 +73,7 @@ def open_readable(path: Path, *, quiescent: bool) -> sqlite3.Connection:
     cannot read at all where it must not make them. The caller has to make sure afterwards that nobody came (`stamp`).
     """
     with translated(path):
-        db = _connect(f"file:{quote(str(path))}?" + ("immutable=1" if quiescent else "mode=ro"))
+        db = _connect(f"file:{quote(os.fsencode(path))}?" + ("immutable=1" if quiescent else "mode=ro"))
         with _closed_on_error(db):
             version = _check_version(db, path)
             if version == VERSION:
@@ -100,7 +100,7 @@ def open_copy(path: Path) -> sqlite3.Connection:
         except OSError as error:
             raise files.os_error("read", path, error) from error
         with translated(path):
-            db = _connect(f"file:{quote(str(copy))}?mode=rw")
+            db = _connect(f"file:{quote(os.fsencode(copy))}?mode=rw")
             with _closed_on_error(db):
                 db.execute("PRAGMA journal_mode = DELETE")  # the log is in the file now, whose name may go
                 if _check_version(db, path) < VERSION:
