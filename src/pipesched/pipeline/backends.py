@@ -69,6 +69,7 @@ class Backends:
     open_embedder: Callable[[ModelSpec], Embedder] = embedders.open_embedder
     open_store: OpenStore = stores.open_store
     probe: Callable[[str], dict[str, Probe] | None] = stores.probe
+    database_trouble: Callable[[str], str] = stores.database_trouble
     sweep: Callable[[str], list[Path]] = stores.sweep
     examine: Examine = stores.examine
     note: Callable[[str], Note] = WritingNote

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from pipesched.pipeline.mode import Generation
 from pipesched.pipeline.session import Session
@@ -64,6 +65,19 @@ def look(session: Session, *, check: Check, replacing: bool) -> Met:
     return Met(live, present)
 
 
+CHECK_AFTER: Final = timedelta(days=1)
+"""How often a store's database is read page by page, which no change of the folder would lead to (1 s for 100 MB)."""
+
+
+def _is_check_due(session: Session) -> bool:
+    if session.options.store_is_server:
+        return False
+    if session.options.incremental_mode == "full":
+        return True
+    checked = session.manifest.get("checked")
+    return checked is not None and datetime.fromisoformat(checked) + CHECK_AFTER <= session.started
+
+
 def _check_drift(
     session: Session, live: Generation, present: Probe | None, *, check: Check, replacing: bool
 ) -> None:
@@ -78,6 +92,12 @@ def _check_drift(
     same = recorded is not None and recorded.count == present.count
     if same and recorded is not None and -1 not in (recorded.writes, present.writes):
         same = recorded.writes == present.writes
+    if not session.store_is_open and _is_check_due(session):
+        session.progress.phase("checking the store's database")
+        manifest.put("checked", session.timestamp)
+        if session.backends.database_trouble(session.options.storage_path):
+            session.suspect = True  # it is examined, and made anew, when it is opened
+            same = False
     if recorded and recorded.files and recorded.files != present.files and not session.store_is_open:
         # Only a writer changes these, and it was none of ours: Chroma may die of them.
         session.suspect = True
@@ -93,7 +113,8 @@ def _check_drift(
     from pipesched.pipeline import drift
 
     session.progress.phase("comparing")
-    vectors = check == "vectors"
+    # Whoever wrote to it may have written vectors too.
+    vectors = check == "vectors" or not same
     found = drift.compare(
         manifest,
         live.number,

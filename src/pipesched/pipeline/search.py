@@ -111,8 +111,10 @@ def search(
 
     if options.store_is_server:
         return ask()
+    from pipesched.pipeline.stores.inspection import check_index
     from pipesched.pipeline.stores.isolation import isolated
 
+    check_index(options.storage_path, options.collection_name)
     return isolated(ask, storage_path=options.storage_path)
 
 

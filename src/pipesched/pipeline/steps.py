@@ -105,6 +105,8 @@ class Run:
     def _leave(self) -> None:
         """Let go of the store, remove what Chroma left behind, and record what it looks like now."""
         session = self.session
+        if self.manifest.get("checked") is None:
+            self.manifest.put("checked", session.timestamp)
         if not session.store_is_open and self.manifest.probe() is not None:
             return
         info: Probe | None = None

@@ -135,8 +135,10 @@ def _compared(
 
     if options.store_is_server:
         return compare()
+    from pipesched.pipeline.stores.inspection import check_index
     from pipesched.pipeline.stores.isolation import isolated
 
+    check_index(options.storage_path, options.collection_name)
     return isolated(compare, storage_path=options.storage_path)
 
 

@@ -1,9 +1,12 @@
 """Chroma's files damaged for real: an ordinary run makes them anew from the cache, and who only reads says what to do."""
 
 import os
+import random
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +65,31 @@ def test_a_damaged_database_is_kept_aside_and_the_store_made_anew_without_embedd
     assert not index.model.texts
     assert same(index.rows(), wanted)
     assert index.run().stats.unchanged_documents == 12
+
+
+@pytest.mark.parametrize("when", ["a day later", "full"])
+def test_damage_that_no_change_leads_to_is_found_within_a_day_and_by_a_full_run(
+    index: Index, when: str
+) -> None:
+    wanted = index.rows()
+    index.run()
+    database = store_of(index) / "chroma.sqlite3"
+    with closing(sqlite3.connect(database)) as connection:
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'embedding_fulltext_search_content'"
+        ).fetchone()
+    with database.open("r+b") as file:  # the texts, which nobody reads until there is a query
+        file.seek((page - 1) * 4096)
+        file.write(random.Random(7).randbytes(4096))
+    if when == "full":
+        out = index.run(incremental_mode="full")
+    else:
+        assert index.run().message == "nothing changed, 12 chunks"
+        index.now += timedelta(days=1)
+        out = index.run()
+    assert "the store was damaged, kept as" in out.message
+    assert not index.model.texts
+    assert same(index.rows(), wanted)
 
 
 def test_a_damaged_store_that_would_have_to_be_embedded_again_is_left_until_rebuild_is_asked_for(

@@ -92,6 +92,19 @@ def test_a_mark_taken_away_on_a_server_is_put_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_vector_that_somebody_changed_is_mended_with_the_rest_of_what_they_did(index: Index) -> None:
+    store = open_store(index.options.storage_path)
+    first, second, _ = next(store.pages("posts", vectors=True))
+    assert first.vector is not None
+    store.upsert("posts", [replace(second, vector=-first.vector)])
+    store.delete("posts", [first.id])
+    store.close()
+    assert "1 row missing, 1 row with another vector; mended" in index.run().message
+    ours, wanted = index.rows(), index.fresh()
+    assert same(ours, wanted), difference(ours, wanted)
+
+
+@pytest.mark.slow
 def test_generations_that_a_lost_state_knew_are_dropped_after_their_grace(index: Index) -> None:
     index.run(rebuild=True)
     assert names(index) == {"posts", "posts__g1"}

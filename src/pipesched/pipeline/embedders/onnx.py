@@ -178,6 +178,8 @@ _UNSET: Final = EmbeddingFailure("not_embedded", "the model was not asked")
 
 
 def _session(graph: bytes, arrays: dict[str, NDArray[np.float32] | NDArray[np.int8]], threads: int) -> Any:
+    # Else it writes a device id into the home folder, and tells Microsoft about the process once it has run for a while.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

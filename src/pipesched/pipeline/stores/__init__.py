@@ -16,7 +16,17 @@ from pipesched.pipeline.stores.sweep import sweep
 if TYPE_CHECKING:
     from pipesched.pipeline.stores.examination import Examined
 
-__all__ = ["Probe", "StoreLock", "WritingNote", "examine", "lock_path", "open_store", "probe", "sweep"]
+__all__ = [
+    "Probe",
+    "StoreLock",
+    "WritingNote",
+    "database_trouble",
+    "examine",
+    "lock_path",
+    "open_store",
+    "probe",
+    "sweep",
+]
 
 
 def open_store(storage_path: str, *, create: bool = True) -> VectorStore:
@@ -38,6 +48,13 @@ def probe(storage_path: str) -> dict[str, Probe] | None:
 
         return probe_server(storage_path)
     return probe_folder(storage_path)
+
+
+def database_trouble(storage_path: str) -> str:
+    """See stores/inspection.py."""
+    from pipesched.pipeline.stores import inspection
+
+    return inspection.database_trouble(storage_path)
 
 
 def examine(storage_path: str, collections: Sequence[str], *, stop: threading.Event) -> Examined:

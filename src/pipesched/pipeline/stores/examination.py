@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipesched.errors import DataError, PipeschedError
+from pipesched.pipeline.stores.inspection import REBUILD, database_trouble, inspect_folder
 
 SECONDS: Final = 600.0
 """How long a child may take; at 100,000 rows of 1,024 dimensions it takes some seconds."""
@@ -24,8 +25,6 @@ SECONDS: Final = 600.0
 _POLL_SECONDS: Final = 0.05
 _SEARCHES: Final = 20
 """Rows of the first page that are searched for by their own vectors: a search follows the index's links."""
-
-REBUILD: Final = "pipesched rebuild makes it anew from the embedding cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,19 @@ class StoreDamaged(DataError):
 
 
 def examine(storage_path: str, collections: Sequence[str], *, stop: threading.Event) -> Examined:
-    """Open the store, and count, read and search each of `collections` that is there, in children that may die of it.
+    """Look at the store's files; then open it, and count, read and search each collection that is there, in children that may die.
 
     Nobody may write meanwhile. A child that is stopped by `stop` has found nothing. Other troubles than damage (no permission,
     a full disk) are left for the caller to meet.
     """
+    if trouble := database_trouble(storage_path):
+        return Examined(store=f"SQLite says of its database: {trouble}")
     wrong: dict[str, str] = {}
-    left = list(collections)
+    for name in collections:
+        seen = inspect_folder(storage_path, name)
+        if seen is not None and seen.trouble:
+            wrong[name] = seen.trouble
+    left = [name for name in collections if name not in wrong]
     while True:
         said, died = _child(storage_path, left, stop)
         if stop.is_set():

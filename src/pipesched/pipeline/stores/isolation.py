@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pipesched.errors import DataError, PipeschedError, RunFailed
-from pipesched.pipeline.stores.examination import REBUILD, died_of
+from pipesched.pipeline.stores.examination import died_of
+from pipesched.pipeline.stores.inspection import REBUILD
 
 T = TypeVar("T")
 
