@@ -125,7 +125,7 @@ def test_explain_says_words_rule_and_the_next_five_fires(tmp_path):
         "expression": "*/15 9-17 * * mon-fri",
         "timezone": "Europe/Berlin",
         "words": "every 15 minutes from 09:00 to 17:45 on Monday to Friday",
-        "rule": "day of month and day of week must both match, as day of month starts with *",
+        "rule": "day of week alone decides, as day of month is *",
         "fixed": False,
     }
     assert len(found) == 5

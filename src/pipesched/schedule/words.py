@@ -133,6 +133,12 @@ def _rule(fields: Expression) -> str:
     ]
     if not stars:
         return "either day of month or day of week is enough, as neither field starts with *"
+    plain = [fields.fields[place] == "*" for place in (DAY, WEEKDAY)]
+    if all(plain):
+        return "neither day of month nor day of week restricts anything, as both fields are *"
+    if any(plain):
+        other, free = ("day of week", "day of month") if plain[0] else ("day of month", "day of week")
+        return f"{other} alone decides, as {free} is *"
     which = "both fields start" if len(stars) == 2 else f"{stars[0]} starts"
     return f"day of month and day of week must both match, as {which} with *"
 

@@ -46,9 +46,13 @@ def test_for_a_job_its_own_values_are_said():
     ("expression", "rule"),
     [
         ("0 0 13 * fri", "either day of month or day of week is enough, as neither field starts with *"),
-        ("0 0 * * fri", "day of month and day of week must both match, as day of month starts with *"),
-        ("0 0 1 * *", "day of month and day of week must both match, as day of week starts with *"),
-        ("0 0 * * *", "day of month and day of week must both match, as both fields start with *"),
+        ("0 0 * * fri", "day of week alone decides, as day of month is *"),
+        ("30 1 28 3 *", "day of month alone decides, as day of week is *"),
+        ("0 0 */2 * *", "day of month alone decides, as day of week is *"),
+        ("0 0 * * *", "neither day of month nor day of week restricts anything, as both fields are *"),
+        ("0 0 */2 * fri", "day of month and day of week must both match, as day of month starts with *"),
+        ("0 0 13 * */2", "day of month and day of week must both match, as day of week starts with *"),
+        ("0 0 */2 * */2", "day of month and day of week must both match, as both fields start with *"),
     ],
 )
 def test_the_rule_for_days_is_said_with_its_reason(expression, rule):
