@@ -97,7 +97,15 @@ def _mapping(values: Any) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise FrontMatterError(f"the front matter is a {type(values).__name__}, not keys and values", 1)
+        # Of YAML alone: TOML and JSON begin with keys.
+        what = (
+            "text" if isinstance(values, str) else "a list" if isinstance(values, list) else "a single value"
+        )
+        raise FrontMatterError(
+            f"what stands between the first two --- is {what}, not keys and values;"
+            " a rule at the start of a post can be written ***",
+            1,
+        )
     for key, value in values.items():
         if problem := _problem(key) or _problem(value):
             raise FrontMatterError(f"{str(key)[:40]!r} {problem}", 1)
