@@ -101,6 +101,17 @@ def test_search_has_its_keys_and_an_unknown_collection_an_error(site: Path, firs
     assert "pipesched run" in missing.json["error"]["hint"]
 
 
+def test_a_result_is_three_lines_whatever_is_in_a_files_name(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "new\nline.md").write_text("About whales.\n")
+    assert pipesched("run", "--json", cwd=tmp_path).code == 0
+    found = pipesched("search", "whales", cwd=tmp_path)
+    title, source, text = found.out.splitlines()
+    assert title.lower().endswith("new line")
+    assert source.startswith("   new line.md  (chunk 0)")
+    assert text == "   About whales."
+
+
 def test_search_in_a_folder_without_a_store_makes_none(tmp_path: Path) -> None:
     assert pipesched("search", "whales", "--json", cwd=tmp_path).code == 4
     assert list(tmp_path.iterdir()) == []

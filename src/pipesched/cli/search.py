@@ -48,7 +48,12 @@ def search(
     if not results:
         app.out.note("nothing found: the collection is empty, or --where leaves nothing")
     for rank, result in enumerate(results, 1):
-        app.out.line(f"{rank}. {result.score:.3f}  {result.title or result.source}")
-        app.out.line(f"   {result.url or result.source}  (chunk {result.chunk_index})")
-        text = " ".join(result.text.split())
+        app.out.line(f"{rank}. {result.score:.3f}  {_line(result.title or result.source)}")
+        app.out.line(f"   {_line(result.url or result.source)}  (chunk {result.chunk_index})")
+        text = _line(result.text)
         app.out.line(f"   {text[:200]}{'...' if len(text) > 200 else ''}")
+
+
+def _line(text: str) -> str:
+    """On one line: a title may come from a file's name, which may hold a newline."""
+    return " ".join(text.split())

@@ -188,7 +188,7 @@ def _result(hit: Hit) -> Result:
     metadata = hit.record.metadata
     index = metadata.get("chunk_index", 0)
     return Result(
-        score=round(hit.score, 6),
+        score=round(max(min(hit.score, 1.0), -1.0), 6),  # floats of 32 bits come out above 1
         source=str(metadata.get("source", "")),
         url=str(metadata.get("url", "")),
         title=str(metadata.get("post_title", "")),

@@ -199,10 +199,13 @@ def _compare(
                 store.close()
     looked = "rows and vectors" if deep else "rows"
     said = [_words(found, other) if found else f"{rows} {looked} are what the folder says"]
-    if wanted.failed:
-        said.append(
-            f"{counted(len(wanted.failed), 'document')} cannot be read, compared with the old version"
-        )
+    folders = [source for source in wanted.failed if source.endswith("/")]
+    failed = tuple(source for source in wanted.failed if not source.endswith("/"))
+    if failed:
+        said.append(f"{counted(len(failed), 'document')} cannot be read, compared with the old version")
+    if folders:
+        shown = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+        said.append(f"{counted(len(folders), 'folder')} cannot be read ({shown})")
     hint = f"pipesched verify {'--deep ' if found.bad_vectors else ''}--repair mends it" if found else ""
     if found.changed and live is not None and live.documents not in ("", session.documents):
         said.append("the URL or draft settings are not those of the last run")
@@ -210,7 +213,7 @@ def _compare(
     if found.extra and wanted.withheld:
         said.append(f"{wanted.withheld}: a run withholds these deletes")
         hint = "--allow-mass-delete lets them through"
-    return Verified(drift=found, other=other, failed=wanted.failed, message="; ".join(said), hint=hint)
+    return Verified(drift=found, other=other, failed=failed, message="; ".join(said), hint=hint)
 
 
 def _words(found: Drift, other: Mapping[str, tuple[str, ...]]) -> str:
@@ -253,7 +256,7 @@ def _open(options: PipelineOptions, backends: Backends) -> tuple[VectorStore | N
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What the folder says. `number`: of the generation; `withheld`: why a run would not delete what is gone."""
+    """What the folder says. `number`: of the generation; `failed`: also folders, which end in "/"; `withheld`: why a run would not delete what is gone."""
 
     reader: Reader
     files: Mapping[str, Found]

@@ -21,8 +21,10 @@ from pipesched.files import KernelLock
 from pipesched.pipeline.cache import FILE
 from pipesched.pipeline.manifest import manifest_path
 from pipesched.pipeline.stores import lock_path
+from pipesched.pipeline.verify import Verified
 from support.indexing import OLD, Index, difference, same, vector_of
 from support.memory_store import MemoryStore
+from support.unprivileged import public_folder, unprivileged
 
 WORDS = "Paragraph {} says something that takes about as many characters as one chunk may have, no less."
 
@@ -441,6 +443,28 @@ def test_verify_tells_a_folder_that_was_edited_since(index: Index) -> None:
 
 
 # generations
+
+
+def test_verify_counts_the_documents_of_a_folder_that_cannot_be_read_and_not_the_folder() -> None:
+    def verified(home: Path) -> Verified:
+        index = Index(home)
+        index.write("closed/one.md", "One.")
+        index.write("two.md", "Two.")
+        index.run()
+        (index.posts / "closed").chmod(0)
+        try:
+            return index.verify()
+        finally:
+            (index.posts / "closed").chmod(0o755)
+
+    with public_folder() as home:
+        home.chmod(0o777)
+        verified(home / "warm")  # what the other user's process needs is imported
+        found = unprivileged(lambda: verified(home / "posts"))
+    assert found.failed == ("closed/one.md",)
+    assert found.message.endswith(
+        "1 document cannot be read, compared with the old version; 1 folder cannot be read (closed/)"
+    )
 
 
 def test_a_setting_that_decides_chunks_makes_a_new_generation_and_says_why(index: Index) -> None:

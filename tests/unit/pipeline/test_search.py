@@ -1,11 +1,15 @@
 """Conditions, prefixes, and which collection is asked."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipesched.errors import CollectionNotOurs, ConfigurationError, InvalidValue, NotFound
-from pipesched.pipeline.search import Condition, parse_where
+from pipesched.pipeline.model import Hit
+from pipesched.pipeline.search import Condition, parse_where, search
 from support.indexing import Index, vector_of
 from support.memory_store import MemoryStore
 
@@ -29,6 +33,18 @@ def test_the_text_itself_finds_itself_first_with_everything_that_is_known_of_it(
     assert first.score == pytest.approx(1.0, abs=1e-6)
     assert (first.source, first.title, first.url) == ("one.md", "Whales", "https://blog.example/one")
     assert (first.chunk_index, first.text) == (0, "About whales.")
+
+
+@pytest.mark.parametrize(("score", "told"), [(1.0000012, 1.0), (-1.0000012, -1.0), (0.5, 0.5)])
+def test_a_score_is_a_cosine_whatever_the_stores_floats_come_to(
+    index: Index, score: float, told: float
+) -> None:
+    class Rough(MemoryStore):
+        def query(self, name: str, vector: Any, *, limit: int, where: Mapping[str, Any]) -> list[Hit]:
+            return [Hit(score, hit.record) for hit in super().query(name, vector, limit=limit, where=where)]
+
+    backends = replace(index.backends, open_store=lambda *_, **__: Rough(index.disk))
+    assert search(index.options, "whales", limit=1, backends=backends)[0].score == told
 
 
 def test_as_many_as_asked_for_best_first(index: Index) -> None:
@@ -92,8 +108,6 @@ def test_a_model_that_changed_is_not_asked(index: Index) -> None:
 
 
 def test_the_collections_model_is_asked_whatever_the_options_say(index: Index) -> None:
-    from dataclasses import replace
-
     index.options = replace(index.options, embedding_model="ollama:something")
     assert index.search("About tax.")[0].source == "three.md"
 
