@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
@@ -28,12 +29,12 @@ class _NoRedirect(HTTPRedirectHandler):
 def ask_health(url: str, *, token: str | None, timeout: float = TIMEOUT_SECONDS) -> Health:
     """The health that the endpoint at `url` (its root, or its /health) reports; one that does not answer fails, by a check.
 
-    Raises InvalidValue for what is no http or https URL.
+    Raises InvalidValue for what is no http or https URL, and for a token that no header can hold.
     """
     target = health_url(url)
     request = Request(target, headers={"Accept": "application/json"})  # noqa: S310  the scheme is checked
     if token and token.strip():
-        request.add_unredirected_header("Authorization", f"Bearer {token.strip()}")
+        request.add_unredirected_header("Authorization", _bearer(token.strip()))
     # Environment proxies are for the outside; an endpoint is asked directly.
     opener = build_opener(_NoRedirect, ProxyHandler({}))
     try:
@@ -60,6 +61,17 @@ def ask_health(url: str, *, token: str | None, timeout: float = TIMEOUT_SECONDS)
         return failed(
             target, f"unreachable: {reason}", "is the daemon running, and with --http? see pipesched status"
         )
+
+
+def _bearer(token: str) -> str:
+    """The header's value, without a word of the token in an error. Raises InvalidValue."""
+    if any(character < " " or character == "\x7f" for character in token):
+        raise InvalidValue(
+            f"{ENV_HTTP_TOKEN} holds a line break or another control character",
+            hint="set it to the daemon's, on one line",
+        )
+    # The daemon compares bytes; http.client writes each of these characters as one.
+    return f"Bearer {os.fsencode(token).decode('latin-1')}"
 
 
 def health_url(url: str) -> str:

@@ -73,7 +73,7 @@ def answering(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, l
 def test_an_endpoints_checks_are_taken_over(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.job("nightly")
-    for token in (None, "s3cret"):
+    for token in (None, "s3cret", "pässwörd", "пароль", "漢字 🎉"):
         server = StatusServer("127.0.0.1:0", token=token, source=WorldSource(world))
         server.start()
         try:
@@ -86,6 +86,13 @@ def test_an_endpoints_checks_are_taken_over(tmp_path: Path) -> None:
                 assert (refused.status, refused.hint) == ("fail", "set PIPESCHED_HTTP_TOKEN to the daemon's")
         finally:
             server.stop()
+
+
+def test_a_token_that_no_header_can_hold_is_refused_without_repeating_it() -> None:
+    with pytest.raises(InvalidValue) as caught:
+        ask_health("http://127.0.0.1:1", token="s3cret\nпароль")
+    assert "PIPESCHED_HTTP_TOKEN" in caught.value.message
+    assert not {"s3cret", "пароль"} & set((caught.value.message + caught.value.hint).split())
 
 
 def test_nobody_there_fails_with_a_message() -> None:
