@@ -75,7 +75,7 @@ def export(
         _print(app, made, format)
         return
     written = _write(target, made, format)
-    count = len(job_file.jobs) - len({refused.id for refused in made.refused} & set(job_file.jobs))
+    count = len(set(job_file.jobs) - {refused.id for refused in made.refused} - set(made.done))
     for path in _leftovers(target, made) if format == "systemd" else ():
         app.out.note(f"warning: {path} is of an earlier export, and of no job any more")
     if app.json:

@@ -103,6 +103,15 @@ def test_the_shell_gets_the_words_that_were_meant(job, tmp_path) -> None:
 # ---- writing
 
 
+def test_a_single_time_that_has_passed_is_left_out_by_name(job) -> None:
+    done = job("a", trigger=OnceTrigger(at=NOW - timedelta(days=1)))
+    text, warnings, left_out = write(done, job("b"))
+    assert left_out == []
+    assert "a: its time has passed: it is left out" in warnings
+    assert "run a" not in text
+    assert "run b" in text
+
+
 @pytest.mark.parametrize(
     ("trigger", "reason"),
     [

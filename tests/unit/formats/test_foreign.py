@@ -285,7 +285,7 @@ def test_a_schedule_that_the_export_lost_is_refused_by_name(kind: str, word: str
     answer = refused({"trigger": {"type": kind, "fields": {}}, "args": [{}], "kwargs": {}})
     assert "lost" in answer.reason
     assert kind in answer.reason
-    assert word in answer.hint
+    assert f"pipesched {word} --help" in answer.hint
 
 
 @pytest.mark.parametrize(

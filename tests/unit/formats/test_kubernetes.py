@@ -192,6 +192,13 @@ def test_a_server_is_named_and_what_is_not_in_the_volume_is(job) -> None:
     assert "the pod itself" in write(job("a"), options=local)[1].warnings[0]
 
 
+def test_a_single_time_that_has_passed_is_left_out_by_name(job) -> None:
+    manifests, made = write(job("a", trigger=OnceTrigger(at=NOW - timedelta(days=1))), job("b"))
+    assert [manifest["metadata"]["name"] for manifest in manifests] == ["b"]
+    assert (made.refused, made.done) == ((), ("a",))
+    assert "a: its time has passed: it is left out" in made.warnings
+
+
 @pytest.mark.parametrize(
     ("trigger", "reason"),
     [

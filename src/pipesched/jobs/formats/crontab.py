@@ -9,7 +9,7 @@ from typing import Final
 
 from pipesched.errors import InvalidValue
 from pipesched.jobs.formats import grids
-from pipesched.jobs.formats.limits import policy_remarks, store_remarks
+from pipesched.jobs.formats.limits import policy_remarks, store_remarks, without_done
 from pipesched.jobs.formats.model import Export, Refused, Remarks
 from pipesched.jobs.formats.place import Place
 from pipesched.jobs.model import Job, JobFile
@@ -25,9 +25,10 @@ _HEADER: Final = (
 )
 
 
-def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:  # noqa: ARG001  as the other formats
+def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:
     """A crontab of every job that one can say."""
     remarks = Remarks()
+    job_file, done = without_done(job_file, now, remarks)
     refused = []
     lines = [*_HEADER]
     zone = ""
@@ -52,7 +53,7 @@ def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:  # noqa:
                 f"its zone is not this machine's, {place.machine_zone}: it needs a cron that reads CRON_TZ",
             )
     store_remarks(job_file, place.options, remarks)
-    return Export({FILE: "\n".join(lines) + "\n"}, remarks.lines(), tuple(refused))
+    return Export({FILE: "\n".join(lines) + "\n"}, remarks.lines(), tuple(refused), done)
 
 
 def _line(job: Job, place: Place, remarks: Remarks) -> tuple[str, str]:

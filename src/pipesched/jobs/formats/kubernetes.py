@@ -12,7 +12,7 @@ from pipesched import __version__
 from pipesched.errors import InvalidValue
 from pipesched.jobs.formats import grids
 from pipesched.jobs.formats.crontab import cron_text
-from pipesched.jobs.formats.limits import clock_remark, policy_remarks, store_remarks
+from pipesched.jobs.formats.limits import clock_remark, policy_remarks, store_remarks, without_done
 from pipesched.jobs.formats.model import Export, Refused, Remarks
 from pipesched.jobs.formats.place import Place
 from pipesched.jobs.formats.systemd import LOOPBACK
@@ -40,6 +40,7 @@ def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:
     import yaml
 
     remarks = Remarks()
+    job_file, done = without_done(job_file, now, remarks)
     refused = []
     manifests = []
     names: dict[str, str] = {}
@@ -50,7 +51,9 @@ def write(job_file: JobFile, *, place: Place, now: datetime) -> Export:
             refused.append(Refused(job.id, error.message, error.hint))
     text = yaml.safe_dump_all(manifests, sort_keys=False, width=120) if manifests else ""
     store_remarks(job_file, place.options, remarks)
-    return Export({FILE: _HEADER + ("---\n" if manifests else "") + text}, remarks.lines(), tuple(refused))
+    return Export(
+        {FILE: _HEADER + ("---\n" if manifests else "") + text}, remarks.lines(), tuple(refused), done
+    )
 
 
 def _manifest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -13,6 +14,17 @@ from pipesched.schedule.zones import EPOCH, load_zone, zone_table
 
 _YEARS_AHEAD: Final = timedelta(days=3 * 366)
 _AROUND: Final = timedelta(hours=4)
+
+
+def without_done(job_file: JobFile, now: datetime, remarks: Remarks) -> tuple[JobFile, tuple[str, ...]]:
+    """The file without jobs of one time that has passed, and their ids: an engine without single times loses nothing."""
+    done = tuple(
+        job.id for job in job_file.jobs.values() if job.trigger.type == "once" and job.trigger.at <= now
+    )
+    for job_id in done:
+        remarks.add(job_id, "its time has passed: it is left out")
+    rest = {job_id: job for job_id, job in job_file.jobs.items() if job_id not in done}
+    return replace(job_file, jobs=rest), done
 
 
 def policy_remarks(job: Job, remarks: Remarks, *, said: Collection[str]) -> None:

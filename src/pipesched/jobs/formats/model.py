@@ -54,11 +54,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Text for another system, by file name; one file where the format is one text. `refused`: jobs that are not in it."""
+    """Text for another system, by file name; one file where the format is one text.
+
+    `refused`: jobs that are not in it; `done`: jobs that need not be, which the warnings name.
+    """
 
     files: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     refused: tuple[Refused, ...] = ()
+    done: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,9 +78,9 @@ class Remarks:
         return tuple(f"{', '.join(ids)}: {text}" for text, ids in self._jobs.items())
 
 
-_FLAG = re.compile(r"--([a-z][a-z-]*)")
+_FLAG = re.compile(r"--(?!help\b)([a-z][a-z-]*)")
 
 
 def as_keys(text: str) -> str:
-    """A message about a command's flags as one about a file's keys: `--chunk-size` -> `chunk_size`."""
+    """A message about a command's flags as one about a file's keys: `--chunk-size` -> `chunk_size`; `--help` is a command's."""
     return _FLAG.sub(lambda match: match[1].replace("-", "_"), text)
