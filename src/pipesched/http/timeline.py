@@ -131,7 +131,7 @@ def axis(window: Window) -> Markup:
 KEY: Final = tag(
     "p",
     *(tag("span", words, class_=f"key {kind}") for kind, words in (
-        ("succeeded", "succeeded"), ("partial", "partial"), ("failed", "failed"),
+        ("succeeded", "succeeded"), ("partial", "partial"), ("interrupted", "interrupted"), ("failed", "failed"),
         ("missed", "missed or skipped"), ("due", "to come"),
     )),
     class_="keys",

@@ -18,6 +18,7 @@ from pipesched.views.index_rules import (
     check_embedder,
 )
 from pipesched.views.scheduler import SchedulerFacts
+from pipesched.views.slot_rules import WORDS, check_cut_off, check_once, to_come
 
 __all__ = [
     "Check",
@@ -59,7 +60,8 @@ class JobFacts:
     `synced_at`: when its newest success ended (partial ones included; of a job that only ever does dry runs: any); None:
     never. `unmet`: the first OVERDUE_SLOTS occurrences since that success, oldest first; none for a job that is up to date.
     `once`: it has one occurrence. `last`: its newest finished run. `success_rate` is over its last `rated` finished runs.
-    `running_since`: of its oldest running run.
+    `running_since`: of its oldest running run. `slot`: of a job without a success (since its only time), the newest that ended or
+    did not run at all. `next_at`: its next occurrence.
     """
 
     job_id: str
@@ -72,6 +74,8 @@ class JobFacts:
     failures_in_row: int = 0
     running_since: datetime | None = None
     auto_paused_at: datetime | None = None
+    slot: Run | None = None
+    next_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class HealthFacts:
     """Everything health depends on, gathered at the edge. `now` is aware.
 
     `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: what in it cannot, each said with its place.
-    `enabled`: jobs that are neither paused nor done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
+    `enabled`: jobs that are neither paused nor done. `over`: one-time jobs that are done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
     `collections`: those that jobs write to; `embedders`: the models of enabled jobs.
     `notifying`: how many of the enabled jobs have somebody to tell; `can_notify`: what sends it is installed.
     """
@@ -101,6 +105,7 @@ class HealthFacts:
     job_file_error: tuple[str, str] | None = None
     problems: tuple[str, ...] = ()
     enabled: tuple[JobFacts, ...] = ()
+    over: tuple[JobFacts, ...] = ()
     paused: int = 0
     disks: tuple[DiskFacts, ...] = ()
     no_scheduler: bool = False
@@ -212,6 +217,8 @@ def check_notifications(facts: HealthFacts) -> Check:
 def check_jobs(facts: HealthFacts) -> dict[str, Check]:
     """`jobs`, the sum, and `job:ID` for each (above LISTED_JOBS, for each that is not well)."""
     each = {f"job:{job.job_id}": check_job(job, facts) for job in facts.enabled}
+    over = {f"job:{job.job_id}": check_once(job, facts.now) for job in facts.over}
+    each |= {name: check for name, check in over.items() if check is not None}
     bad = {name: check for name, check in each.items() if check.status != "pass"}
     paused = f"; {facts.paused} paused" if facts.paused else ""
     if not each:
@@ -235,7 +242,12 @@ def check_job(job: JobFacts, facts: HealthFacts) -> Check:
     """The worst thing that is true of a job; at one rank, the first of: paused, failing, late, last run."""
     found = [
         check
-        for check in (check_auto_pause(job, facts.now), check_failures(job), check_lateness(job, facts))
+        for check in (
+            check_auto_pause(job, facts.now),
+            check_failures(job),
+            check_lateness(job, facts),
+            check_cut_off(job),
+        )
         if check is not None
     ]
     if found:
@@ -244,7 +256,7 @@ def check_job(job: JobFacts, facts: HealthFacts) -> Check:
         return Check("pass", f"last success {ago(job.synced_at, facts.now)}")
     if job.running_since is not None:
         return Check("pass", f"its first run has been running for {span(facts.now - job.running_since)}")
-    return Check("pass", "not due yet")
+    return Check("pass", to_come(job, facts.now))
 
 
 def check_auto_pause(job: JobFacts, now: datetime) -> Check | None:
@@ -268,7 +280,7 @@ def check_failures(job: JobFacts) -> Check | None:
     if job.last is None:
         return None
     if job.last.status in FAILED:
-        return Check("warn", f"the last run {_WORDS.get(job.last.status, job.last.status)}{_why(job)}", hint)
+        return Check("warn", f"the last run {WORDS[job.last.status]}{_why(job)}", hint)
     if job.last.status == "partial":
         return Check(
             "warn",
@@ -276,9 +288,6 @@ def check_failures(job: JobFacts) -> Check | None:
             f"pipesched report {job.last.run_id} names each document",
         )
     return None
-
-
-_WORDS: Final = {"failed": "failed", "timeout": "timed out", "lost": "was lost with its scheduler"}
 
 
 def _why(job: JobFacts) -> str:

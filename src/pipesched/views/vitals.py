@@ -30,6 +30,7 @@ Reach = Callable[[Collection[str]], Mapping[str, PipeschedError | None]]
 """Asks the servers of these models, quickly and without embedding; answers for those that have one, None where all is well."""
 
 FINISHED: Final[frozenset[RunState]] = EXECUTED | FAILED | {"interrupted"}
+OVER: Final[frozenset[RunState]] = FINISHED | {"missed", "skipped"}
 
 
 def health_facts(
@@ -47,6 +48,11 @@ def health_facts(
     jobs = tuple(
         job_facts(view, ledger, snapshot.now, dry=only_dry(view, environment, defaults)) for view in enabled
     )
+    over = [
+        view
+        for view in snapshot.jobs.values()
+        if view.job.enabled and view.state == "done" and view.job.kind == "once"
+    ]
     return HealthFacts(
         now=snapshot.now,
         scheduler=snapshot.facts,
@@ -55,6 +61,9 @@ def health_facts(
         job_file_error=None if error is None else (error.message, error.hint),
         problems=tuple(problem.message for problem in snapshot.job_file.problems),
         enabled=jobs,
+        over=tuple(
+            job_facts(view, ledger, snapshot.now, dry=only_dry(view, environment, defaults)) for view in over
+        ),
         paused=sum(not view.job.enabled for view in snapshot.jobs.values()),
         disks=tuple(disk_facts(snapshot.paths, stores_of(snapshot))),
         no_scheduler=no_scheduler,
@@ -88,17 +97,24 @@ def job_facts(view: JobView, ledger: Ledger, now: datetime, *, dry: bool) -> Job
             success = next(iter(ledger.history(view.job.id, EXECUTED, None, 1)), None)
     synced_at = None if success is None else success.finished_at
     running = [run.started_at for run in summary.active if run.started_at is not None]
+    behind = unmet(view, synced_at, now)
+    once = view.job.kind == "once"
+    slot = None
+    if (synced_at is None or (once and behind)) and summary.totals:
+        slot = next(iter(ledger.history(view.job.id, OVER, None, 1)), None)
     return JobFacts(
         job_id=view.job.id,
         synced_at=synced_at,
-        unmet=unmet(view, synced_at, now),
-        once=view.job.kind == "once",
+        unmet=behind,
+        once=once,
         last=last,
         success_rate=summary.success_rate,
         rated=min(RATED_RUNS, sum(summary.totals.get(state, 0) for state in EXECUTED | FAILED)),
         failures_in_row=summary.failures_in_row,
         running_since=min(running, default=None),
         auto_paused_at=summary.auto_paused_at,
+        slot=slot,
+        next_at=None if view.next is None else view.next.at,
     )
 
 

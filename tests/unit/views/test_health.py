@@ -202,7 +202,24 @@ JOBS = [
     ),
     ("so does a timed-out one", replace(WELL, last=ended("timeout")), "warn", "the last run timed out"),
     ("so does a lost one", replace(WELL, last=ended("lost")), "warn", "the last run was lost"),
-    ("an interrupted one does not", replace(WELL, last=ended("interrupted")), "pass", "last success"),
+    (
+        "a run that was cut off warns, with its reason",
+        replace(WELL, last=ended("interrupted", "the scheduler stopped")),
+        "warn",
+        "its last run was cut off: the scheduler stopped",
+    ),
+    (
+        "one that somebody cancelled does not",
+        replace(WELL, last=ended("interrupted", "cancelled with pipesched cancel")),
+        "pass",
+        "last success",
+    ),
+    (
+        "a job whose only slots did not run says so",
+        JobFacts("nightly", slot=ended("skipped", "the job is paused"), next_at=ago(hours=-3)),
+        "pass",
+        "next in 3 h, the last one was skipped: the job is paused",
+    ),
     (
         "a partial last run warns",
         replace(WELL, last=ended("partial", "2 documents failed")),
@@ -255,6 +272,35 @@ def test_a_job_is_judged_by_its_rule(job: JobFacts, status: str, words: str) -> 
     check = check_job(job, facts(job))
     assert (check.status, words in check.message) == (status, True), check
     assert bool(check.hint) == (check.status != "pass"), "what is not well says what to do"
+
+
+@pytest.mark.parametrize(
+    ("ended_as", "status", "words"),
+    [
+        (ended("failed", "no server"), "fail", "and it failed: no server"),
+        (ended("timeout"), "fail", "and it timed out"),
+        (
+            ended("interrupted", "ended by SIGTERM from outside"),
+            "warn",
+            "and it was cut off: ended by SIGTERM",
+        ),
+        (ended("missed", "no scheduler ran"), "warn", "and it was missed: no scheduler ran"),
+        (None, "warn", "has not succeeded"),
+    ],
+)
+def test_a_one_time_job_that_is_over_without_a_success_is_told_for_a_week(
+    ended_as: Run | None, status: str, words: str
+) -> None:
+    job = JobFacts("move", once=True, unmet=(ago(hours=2),), slot=ended_as)
+    checks = health(facts(over=(job,), scheduler=STOPPED)).checks
+    check = checks["job:move"]
+    assert (check.status, words in check.message) == (status, True), check
+    assert check.hint == "pipesched run move, then pipesched remove move"
+    assert checks["jobs"].message.startswith("1 of 1 job not well")
+    assert checks["scheduler"].status == "pass", "nothing is to come"
+    old = replace(job, unmet=(ago(days=7, minutes=1),))
+    settled = replace(job, unmet=())
+    assert health(facts(over=(old, settled))).checks["jobs"].message == "no job is enabled"
 
 
 def test_a_scheduler_that_has_just_started_may_catch_up_first() -> None:

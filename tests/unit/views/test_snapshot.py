@@ -10,7 +10,7 @@ from pipesched.runs.ledger import Ledger
 from pipesched.runs.model import Counters
 from pipesched.schedule.model import Progress
 from pipesched.views.glance import COLUMNS, SHOWN_ROWS, job_rows, lines
-from pipesched.views.health import Health, health
+from pipesched.views.health import Check, Health, health
 from pipesched.views.scheduler import SchedulerFacts
 from pipesched.views.snapshot import Memory, NextFires, Snapshot, take
 from pipesched.views.status import status_document
@@ -230,3 +230,31 @@ def test_a_terminal_gets_as_many_jobs_as_one_reads_and_the_count_of_the_rest(wor
     shot = snapshot(world)
     assert job_rows(shot, full=False)[1] == 2
     assert len(job_rows(shot, full=True)[0]) == SHOWN_ROWS + 2
+
+
+@pytest.mark.parametrize("ending", ["failed", "interrupted", "missed"])
+def test_a_one_time_job_that_did_not_succeed_is_told_until_a_run_does(world: World, ending: str) -> None:
+    at = NOW - timedelta(hours=3)
+    world.job("move", at)
+    if ending == "missed":
+        world.skipped("move", at, at, 1, "missed", "no scheduler ran")
+    else:
+        world.ran("move", at, ending, reason="no server")
+    assert snapshot(world).jobs["move"].state == "done"
+    check = judged(world).checks["job:move"]
+    assert (check.status, "its only time was 3 h ago" in check.message) == (
+        "fail" if ending == "failed" else "warn",
+        True,
+    ), check
+    world.ran("move", NOW - timedelta(minutes=5))
+    assert "job:move" not in judged(world).checks
+
+
+def test_a_job_whose_first_slot_was_skipped_is_not_said_to_wait_for_it(world: World) -> None:
+    world.job("nightly", since=NOW - timedelta(days=1))
+    slot = NOW.replace(hour=2, minute=0)
+    world.skipped("nightly", slot, slot, 1, "skipped", "its previous run was still going")
+    check = judged(world).checks["job:nightly"]
+    assert check == Check(
+        "pass", "next in 16 h 30 min, the last one was skipped: its previous run was still going"
+    )
