@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipesched.files import KernelLock
+from pipesched.options import PipelineConfig
 from support.command import pipesched
 from support.webhook import Webhook
 from support.world import World
@@ -124,6 +125,25 @@ def test_doctor_takes_a_jobs_options_and_knows_no_other_job(world: World) -> Non
     found = pipesched("doctor", "--job", "nightly", "--json", cwd=world.home)
     assert "elsewhere" in found.json["checks"]["data_folder"]["message"]
     assert pipesched("doctor", "--job", "nightl", "--json", cwd=world.home).code == 4
+
+
+def test_doctor_looks_at_what_the_enabled_jobs_use(tmp_path: Path) -> None:
+    world = World(tmp_path, now=datetime.now(UTC))
+    for name in ("blog", "notes"):
+        (world.home / name).mkdir()
+        (world.home / name / "one.md").write_text("# One\n\nText.\n")
+        world.job(name, config=PipelineConfig(data_dir=name, storage_path="db/store", collection_name=name))
+    world.job("off", enabled=False, config=PipelineConfig(data_dir="nowhere"))
+    assert pipesched("run", "blog", "--json", cwd=world.home).code == 0
+    done = pipesched("doctor", "--json", cwd=world.home)
+    assert done.code == 0, done.out
+    checks = done.json["checks"]
+    assert {name for name in checks if name.startswith(("data_folder", "store:", "collection"))} == {
+        "data_folder:blog", "data_folder:notes", "store:blog", "store:notes", "collection:blog",
+    }  # fmt: skip
+    assert checks["embedder"]["status"] == "pass"  # one model, tried once
+    flagged = pipesched("doctor", "--data-dir", "nowhere", "--json", cwd=world.home)
+    assert flagged.json["checks"]["data_folder"]["status"] == "fail"
 
 
 def test_doctor_finds_a_damaged_job_file_and_goes_on(world: World) -> None:

@@ -12,6 +12,8 @@ from pipesched.cli.options import PipelineFlags
 
 if TYPE_CHECKING:
     from pipesched.doctor.patient import Patient
+    from pipesched.errors import PipeschedError
+    from pipesched.options import PipelineOptions
 
 
 def doctor(
@@ -23,6 +25,8 @@ def doctor(
     pipeline: PipelineFlags,
 ) -> None:
     """Check Python, packages, files, folders, disks, clock, zones, model, store, service and port; write nothing.
+
+    Without --job and other options: what the enabled jobs use, each set of folder, store, collection and model once.
 
     Exit: 0 where nothing fails, 1 where something does, 4 no such job.
 
@@ -42,7 +46,7 @@ def doctor(
 def _patient(app: App, job_id: str | None, flags: PipelineFlags) -> Patient:
     """A job file that cannot be used is a finding: the options are those of no job then. Raises NotFound, InvalidValue."""
     from pipesched.doctor.patient import Patient
-    from pipesched.errors import DataError, InputOutputError, NotPermitted
+    from pipesched.errors import DataError, InputOutputError, InvalidValue, NotPermitted
     from pipesched.jobs.model import JobFile
     from pipesched.jobs.store import JobStore
     from pipesched.options import PipelineConfig, resolve
@@ -52,22 +56,37 @@ def _patient(app: App, job_id: str | None, flags: PipelineFlags) -> Patient:
         job_file = JobStore(app.paths.job_file).load()
     except (DataError, InputOutputError, NotPermitted) as caught:
         error = caught
+    given = flags.config()
+
+    def options(config: PipelineConfig) -> PipelineOptions:
+        return resolve(
+            flags=given,
+            job=config,
+            environment=app.environment,
+            defaults=job_file.defaults.config,
+            home=app.paths.home,
+            cwd=app.cwd,
+        )
+
     config = PipelineConfig()
     if job_id is not None and error is None:
         config = job_file.job(job_id).config
-    options = resolve(
-        flags=flags.config(),
-        job=config,
-        environment=app.environment,
-        defaults=job_file.defaults.config,
-        home=app.paths.home,
-        cwd=app.cwd,
-    )
+    jobs: dict[str, PipelineOptions] = {}
+    unresolved: dict[str, PipeschedError] = {}
+    if job_id is None and not flags.given():
+        for job in job_file.jobs.values():
+            if job.enabled:
+                try:
+                    jobs[job.id] = options(job.config)
+                except InvalidValue as bad:
+                    unresolved[job.id] = bad
     return Patient(
         paths=app.paths,
         now=app.now(),
         environ=os.environ,
         job_file=job_file,
         job_file_error=error,
-        options=options,
+        options=options(config),
+        jobs=jobs,
+        unresolved=unresolved,
     )

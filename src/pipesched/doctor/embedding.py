@@ -7,6 +7,7 @@ from typing import Final
 
 from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
+from pipesched.options import PipelineOptions
 from pipesched.pipeline.embedders import identify, open_embedder
 from pipesched.pipeline.model import EmbeddingFailure
 from pipesched.pipeline.stores.inspection import inspect_folder
@@ -51,16 +52,17 @@ def check(patient: Patient) -> Checks:
                 "choose another --embedding-model",
             )
         }
-    other = _dimensions_of_collection(patient)
-    if other not in {None, spec.dimensions}:
-        return {
-            "embedder": Check(
-                "warn",
-                f"{model} gives {spec.dimensions} dimensions, and the collection {patient.options.collection_name}"
-                f" has {other}: the next run embeds everything again",
-                "pipesched run, when there is time for it",
-            )
-        }
+    for options in patient.all_options:
+        other = _dimensions_of_collection(options)
+        if other not in {None, spec.dimensions}:
+            return {
+                "embedder": Check(
+                    "warn",
+                    f"{model} gives {spec.dimensions} dimensions, and the collection {options.collection_name}"
+                    f" has {other}: the next run embeds everything again",
+                    "pipesched run, when there is time for it",
+                )
+            }
     speed = len(TEXTS) / max(done - loaded, 1e-6)
     message = f"{model}{_where(model)}: {spec.dimensions} dimensions, {speed:.0f} texts a second, {loaded - began:.1f} s for the first"
     if speed < SLOW:
@@ -76,9 +78,8 @@ def _where(model: str) -> str:
     return f" at {base_url()}"
 
 
-def _dimensions_of_collection(patient: Patient) -> int | None:
+def _dimensions_of_collection(options: PipelineOptions) -> int | None:
     """None where there is no collection of this model, or it cannot be told from outside."""
-    options = patient.options
     found = None if options.store_is_server else inspect_folder(options.storage_path, options.collection_name)
     if found is None or found.mark is None:
         return None

@@ -19,18 +19,21 @@ LEAST_INODES: Final = 1000
 
 
 def check(patient: Patient) -> Checks:
-    paths, options = patient.paths, patient.options
+    paths = patient.paths
     found = {
         "job_file": check_job_file(patient),
         "state_folder": check_state_folder(paths.state_dir),
         "output_folder": check_writable(paths.output_dir, "reports", "--output-dir"),
-        "data_folder": check_data_folder(Path(options.data_dir)),
         "disk": check_disks(patient),
     }
     system = file_system(_existing(paths.state_dir))
     if system:
         found["file_system"] = check_file_system(system)
     return found
+
+
+def check_data(patient: Patient) -> Checks:
+    return {"data_folder": check_data_folder(Path(patient.options.data_dir))}
 
 
 def check_file_system(system: str) -> Check:
@@ -120,9 +123,8 @@ def check_data_folder(folder: Path) -> Check:
 
 
 def check_disks(patient: Patient) -> Check:
-    options = patient.options
-    stores = [] if options.store_is_server else [Path(options.storage_path)]
-    for folder in map(_existing, stores):
+    stores = [Path(each.storage_path) for each in patient.all_options if not each.store_is_server]
+    for folder in {_existing(store) for store in stores}:
         usage = os.statvfs(folder)
         if usage.f_files and usage.f_favail < LEAST_INODES:
             return Check(

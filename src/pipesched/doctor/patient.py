@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipesched.errors import PipeschedError
@@ -15,7 +15,11 @@ from pipesched.views.health import Check
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """`job_file_error`: why the job file cannot be used at all. `options`: those of the job asked for, or of none."""
+    """`job_file_error`: why the job file cannot be used at all. `options`: those of the job asked for, or of none.
+
+    `jobs`: the options of each enabled job by its id, where what they use is to be checked instead of `options`; `unresolved`:
+    those whose options do not fit together. `alike`: all options that the family at hand is to look at together.
+    """
 
     paths: Paths
     now: datetime
@@ -23,6 +27,13 @@ class Patient:
     job_file: JobFile
     job_file_error: PipeschedError | None
     options: PipelineOptions
+    jobs: Mapping[str, PipelineOptions] = field(default_factory=dict)
+    unresolved: Mapping[str, PipeschedError] = field(default_factory=dict)
+    alike: Sequence[PipelineOptions] = ()
+
+    @property
+    def all_options(self) -> Sequence[PipelineOptions]:
+        return self.alike or (self.options,)
 
 
 Checks = dict[str, Check]

@@ -14,13 +14,14 @@ import pytest
 from pipesched.doctor import clocks, embedding, folders, service, software, store, telling
 from pipesched.doctor.examine import FAMILIES, examine
 from pipesched.doctor.patient import Patient
-from pipesched.errors import DataError
+from pipesched.errors import DataError, InvalidValue
 from pipesched.files import KernelLock
 from pipesched.jobs.model import JobPolicy
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.stores import lock_path
 from pipesched.pipeline.stores.inspection import Inspected
 from pipesched.pipeline.stores.mark import Mark
+from pipesched.views.health import Check
 from pipesched.views.scheduler import SchedulerFacts
 from support.ollama_server import OllamaServer
 from support.world import World
@@ -117,7 +118,9 @@ def test_zone_data_is_there(world: World) -> None:
 
 
 def statuses(world: World, **changes) -> dict[str, str]:
-    return {name: check.status for name, check in folders.check(patient(world, **changes)).items()}
+    there = patient(world, **changes)
+    found = {**folders.check(there), **folders.check_data(there)}
+    return {name: check.status for name, check in found.items()}
 
 
 def test_a_sound_project_passes(world: World) -> None:
@@ -314,3 +317,66 @@ def test_a_family_that_cannot_look_is_a_failed_check_and_the_others_go_on(world:
     assert found.status == "fail"
     assert "Input/output error" in found.checks["store"].message
     assert found.checks["notifications"].status == "pass"
+
+
+LOOKS = {
+    "clock": lambda there: {"clock": Check("pass", there.options.data_dir)},
+    "data": folders.check_data,
+    "store": lambda there: {"store": Check("pass", there.options.collection_name)},
+    "embedder": lambda there: {
+        "embedder": Check("pass", " ".join(each.collection_name for each in there.all_options))
+    },
+}
+
+
+def jobs_using(world: World, *sets: tuple[str, str]) -> dict[str, PipelineOptions]:
+    options = patient(world).options
+    return {
+        f"job{number}": replace(options, data_dir=str(world.home / folder), collection_name=collection)
+        for number, (folder, collection) in enumerate(sets, 1)
+    }
+
+
+def test_what_jobs_use_is_looked_at_once_for_each_that_differs(world: World) -> None:
+    jobs = jobs_using(world, ("posts", "one"), ("nowhere", "two"), ("posts", "one"), ("posts", "three"))
+    found = examine(patient(world, jobs=jobs), LOOKS)
+    assert {name: check.status for name, check in found.checks.items()} == {
+        "clock": "pass",
+        "data_folder:job1": "pass", "data_folder:job2": "fail",
+        "store:job1": "pass", "store:job2": "pass", "store:job4": "pass",
+        "embedder": "pass",
+    }  # fmt: skip
+    assert found.checks["store:job4"].message == "three"
+    assert found.checks["embedder"].message == "one two three"
+
+
+def test_where_all_jobs_use_the_same_the_names_are_plain_and_no_default_is_looked_at(world: World) -> None:
+    jobs = jobs_using(world, ("posts", "one"), ("posts", "one"))
+    there = replace(patient(world, jobs=jobs), options=PipelineOptions(data_dir="/nowhere"))
+    found = examine(there, LOOKS)
+    assert found.checks.keys() == {"clock", "data_folder", "store", "embedder"}
+    assert found.checks["data_folder"].status == "pass"
+
+
+def test_twenty_sets_are_looked_at_and_the_others_counted(world: World) -> None:
+    jobs = jobs_using(world, *[("posts", f"c{number}") for number in range(23)], ("posts", "c5"))
+    found = examine(patient(world, jobs=jobs), LOOKS)
+    assert sum(name.startswith("store:") for name in found.checks) == 20
+    assert found.checks["jobs"].message.startswith("what 3 more jobs use was not looked at")
+
+
+def test_a_job_whose_options_do_not_fit_together_is_named(world: World) -> None:
+    found = examine(patient(world, unresolved={"odd": InvalidValue("too much", hint="less")}), LOOKS)
+    assert (found.checks["options:odd"].status, found.checks["options:odd"].hint) == ("fail", "less")
+
+
+def test_the_disks_of_all_stores_are_asked(world: World, monkeypatch) -> None:
+    asked = []
+    statvfs = os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or statvfs(path))
+    stores = [world.home / name / "store" for name in ("a", "b")]
+    for each in stores:
+        each.mkdir(parents=True)
+    alike = [replace(patient(world).options, storage_path=str(each)) for each in stores]
+    assert folders.check_disks(patient(world, alike=alike)).status in {"pass", "warn"}
+    assert set(stores) <= set(asked)
