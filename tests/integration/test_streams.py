@@ -1,10 +1,12 @@
 """Every command that only reads, with streams that are closed, full or left, in a poor locale, on a narrow terminal."""
 
 import contextlib
+import json
 import os
 import pty
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,43 @@ def test_a_full_disk_behind_stdout_is_told_in_words_where_json_was_asked_for(
         )  # fmt: skip
     assert done.returncode == 74
     assert "cannot write the output" in done.stderr
+
+
+def test_an_error_of_the_system_that_is_not_the_outputs_is_a_bug_with_its_traceback(tmp_path: Path) -> None:
+    script = """
+import errno, pathlib, sys
+def fails(cls):
+    raise OSError(errno.ENOSPC, "No space left on device")
+pathlib.Path.cwd = classmethod(fails)
+from pipesched.cli.main import main
+sys.argv = ["pipesched", "list", "--json"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "cannot write the output" not in done.stderr
+    assert "Traceback" in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "internal"
+
+
+def test_an_unbuffered_output_fails_as_another_does(project: tuple[Path, str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            words("list", project[1]), cwd=project[0], env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "cannot write the output" in done.stderr) == (74, True), done.stderr
+
+
+def test_a_stdin_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with (tmp_path / "only written").open("w") as stdin:
+        done = subprocess.run(
+            [PIPESCHED, "import", "-"], cwd=tmp_path, env=clean_environment(), stdin=stdin, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "cannot read stdin" in done.stderr) == (74, True), done.stderr
 
 
 @EACH

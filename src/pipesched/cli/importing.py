@@ -88,13 +88,18 @@ def import_jobs(
 
 def _read(app: App, file: str) -> bytes:
     """The bytes of FILE. Raises UsageError (there is none), NotPermitted, InputOutputError."""
-    from pipesched.errors import UsageError
+    from pipesched.errors import InputOutputError, UsageError
     from pipesched.files import os_error
 
     if file == STREAM:
         if sys.stdin is None:
             raise UsageError("FILE: stdin is closed", hint="name a file of jobs")
-        return sys.stdin.buffer.read()
+        try:
+            return sys.stdin.buffer.read()
+        except OSError as error:
+            raise InputOutputError(
+                f"FILE: cannot read stdin: {error.strerror}", hint="name a file of jobs"
+            ) from error
     path = app.cwd / file
     try:
         return path.read_bytes()

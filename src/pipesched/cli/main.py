@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from pipesched import __version__
-from pipesched.cli import logs, plugins
+from pipesched.cli import logs, plugins, streams
 from pipesched.cli.app import App
 from pipesched.cli.commands import LazyGroup
 from pipesched.cli.output import Output
@@ -131,7 +131,7 @@ def execute(arguments: Sequence[str], out: Output) -> int:
     """Run one command line and return its exit status; errors are printed here, once.
 
     `out` is told beforehand whether --json was given, so that the parser's own errors are JSON too. Raises
-    BrokenPipeError when nobody reads.
+    ReaderGoneError when nobody reads.
     """
     command = typer.main.get_command(application)
     try:
@@ -152,17 +152,18 @@ def execute(arguments: Sequence[str], out: Output) -> int:
         if isinstance(answer.__context__, KeyboardInterrupt):
             return _report(Interrupted(signal.SIGINT), out)
         return _report(PipeschedError("the answer was no: nothing was changed", code="declined"), out)
-    except BrokenPipeError:
+    except streams.ReaderGoneError:
         raise
+    except streams.OutputFailedError as error:
+        out.note(f"error: cannot write the output: {error.strerror}")  # not as JSON, which would go there too
+        streams.give_up_stdout()
+        return InputOutputError.exit_code
     except OSError as error:
+        if not error.filename:
+            raise  # nothing that a user could mend is known of it: a bug
         from pipesched.files import os_error
 
-        if error.filename is None:
-            # No file of a name is what cannot be written: stdout it is, so that this is not told as JSON there.
-            out.note(f"error: cannot write the output: {error.strerror}")
-            _give_up_stdout()
-            return InputOutputError.exit_code
-        return _report(os_error("use", Path(os.fsdecode(error.filename or "a file")), error), out)
+        return _report(os_error("use", Path(os.fsdecode(error.filename)), error), out)
     return 0
 
 
@@ -197,10 +198,7 @@ def _report(error: PipeschedError, out: Output) -> int:
 
 
 def main() -> NoReturn:
-    _open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # LANG=C must not turn a title into a traceback
+    streams.prepare()
     plugins.look_for_none()
     if asked := os.environ.get(ENV_COMPLETE):
         from pipesched.cli.completion import answer
@@ -213,17 +211,11 @@ def main() -> NoReturn:
     sys.excepthook = _bug(out)
     try:
         code = execute(sys.argv[1:], out)
-    except BrokenPipeError:
-        # The reader (| head) has what it wanted.
-        _give_up_stdout()
+    except streams.ReaderGoneError:
+        # It has what it wanted.
+        streams.give_up_stdout()
         code = 128 + signal.SIGPIPE
     _leave(code)
-
-
-def _give_up_stdout() -> None:
-    """The flush at exit must not complain once more."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(code: int) -> NoReturn:
@@ -235,20 +227,6 @@ def _leave(code: int) -> NoReturn:
     if threading.active_count() == 1 and not NEED_TEARDOWN & sys.modules.keys():
         os._exit(code)
     sys.exit(code)
-
-
-def _open_standard_streams() -> None:
-    """Started with a closed stdin, stdout or stderr, the next file opened would take its number, and get its output."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-            os.set_inheritable(number, True)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  lives as long as the process
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  lives as long as the process
 
 
 def _bug(out: Output) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
