@@ -128,12 +128,13 @@ _IO_HINTS: Final = {
 def private_dir(folder: Path) -> Path:
     """Make `folder` (0700) if needed and refuse one that others could have planted.
 
-    Refused: a symbolic link or another user's folder (root included: files of root's would lock the owner out), and a
-    folder that others use and that holds nothing of ours (/tmp, a site's root): closing it would lock them out.
-    Raises NotPermitted, CannotCreate.
+    Refused: a symbolic link or another user's folder (root included: files of root's would lock the owner out, and so
+    would a folder that root makes in another's), and a folder that others use and that holds nothing of ours (/tmp, a
+    site's root): closing it would lock them out. Raises NotPermitted, CannotCreate.
     """
     try:
         if not folder.is_symlink():
+            _check_made_for_root(folder)
             folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         check_owner(folder)
         # By descriptor, so that what is swapped in after the check is not what is opened up.
@@ -152,6 +153,15 @@ def private_dir(folder: Path) -> Path:
             f"cannot create the folder {folder}: {error.strerror}", hint="choose another with --state-dir"
         ) from error
     return folder
+
+
+def _check_made_for_root(folder: Path) -> None:
+    """Keep root from making `folder` in somebody else's, who could not use it. Raises NotPermitted, OSError."""
+    if os.geteuid() != 0 or folder.exists():
+        return
+    place = next(each for each in folder.parents if each.exists())
+    if place.stat().st_uid != 0:
+        raise _of_somebody_else(place, place.stat().st_uid)
 
 
 def _check_not_in_use(folder: Path, mode: int) -> None:
@@ -179,13 +189,16 @@ def check_owner(folder: Path) -> None:
         )
     if not stat.S_ISDIR(info.st_mode):
         raise CannotCreate(f"{folder} is not a folder", hint="move it away, or name another with --state-dir")
-    me = os.geteuid()
-    if info.st_uid != me:
-        owner = owner_name(info.st_uid)
-        raise NotPermitted(
-            f"{folder} belongs to {owner}, and you are {owner_name(me)}",
-            hint=f"run it as its owner: sudo -u {owner} pipesched ...",
-        )
+    if info.st_uid != os.geteuid():
+        raise _of_somebody_else(folder, info.st_uid)
+
+
+def _of_somebody_else(folder: Path, uid: int) -> NotPermitted:
+    owner = owner_name(uid)
+    return NotPermitted(
+        f"{folder} belongs to {owner}, and you are {owner_name(os.geteuid())}",
+        hint=f"run it as its owner: sudo -u {owner} pipesched ...",
+    )
 
 
 def owner_name(uid: int) -> str:
