@@ -126,7 +126,10 @@ def test_status_says_that_the_job_file_is_gone_under_a_scheduler(world: World) -
     with lock:
         said = pipesched("status", cwd=world.home)
     assert said.code == 0
-    assert "\njob file:  there is none any more; the scheduler goes on with the last good jobs\n" in said.out
+    assert (
+        f"\njob file:  {world.paths.job_file} is gone; the scheduler goes on with the last good jobs; put it"
+        in said.out
+    )
 
 
 def test_a_watch_goes_on_with_the_last_good_jobs(world: World) -> None:
@@ -294,3 +297,29 @@ def test_status_and_health_import_nothing_heavy(world: World) -> None:
             "urllib.request",
         }
         assert not imported & heavy
+
+
+def test_a_job_file_that_is_gone_is_to_be_put_back_and_not_made_anew(world: World) -> None:
+    world.paths.job_file.unlink()
+    health = pipesched("health", "--no-scheduler", "--json", cwd=world.home)
+    check = health.json["checks"]["job_file"]
+    assert (health.code, check["status"], "put it back" in check["hint"]) == (1, "fail", True)
+    said = [
+        pipesched(command, cwd=world.home)
+        for command in ("health", "status", "list", "next", "simulate", "doctor")
+    ]
+    for each in said:
+        assert "is gone" in each.out + each.err, each
+        assert "pipesched init" not in each.out + each.err
+    refused = pipesched("init", "--json", cwd=world.home)
+    assert (refused.code, refused.json["error"]["code"]) == (73, "cannot_create")
+    assert "init --force" in refused.json["error"]["hint"]
+    assert not world.paths.job_file.exists()
+    assert pipesched("init", "--force", cwd=world.home).code == 0
+
+
+def test_a_run_of_no_job_does_not_make_init_refuse(tmp_path: Path) -> None:
+    assert pipesched("run", cwd=tmp_path).code == 2, "there is no data folder"
+    assert pipesched("history", "--json", cwd=tmp_path).json["runs"]
+    assert "pipesched init" in pipesched("list", cwd=tmp_path).err
+    assert pipesched("init", cwd=tmp_path).code == 0

@@ -33,7 +33,7 @@ def list_jobs(app: App) -> None:
 
 
 def _list_jobs(app: App) -> None:
-    from pipesched.cli.resolution import documents, note_problems
+    from pipesched.cli.resolution import documents, no_jobs, note_problems
     from pipesched.jobs.store import JobStore
 
     job_file = JobStore(app.paths.job_file).load()
@@ -62,7 +62,7 @@ def _list_jobs(app: App) -> None:
             )
             for row in rows
         ],
-        empty="" if job_file.problems else "no jobs yet; see pipesched add-cron --help, or pipesched init",
+        empty="" if rows or job_file.problems else no_jobs(app, job_file),
     )
     if cut:
         app.out.line(f"... and {cut} more, {len(jobs)} jobs in all; all of them: pipesched list | less")

@@ -131,6 +131,17 @@ def _ledger(app: App) -> Ledger:
     return Ledger.open(app.paths.ledger, create=False)
 
 
+def no_jobs(app: App, job_file: JobFile) -> str:
+    """What to do where there are no jobs."""
+    from pipesched.views.absence import is_gone
+    from pipesched.views.checks import put_back
+
+    path = str(app.paths.job_file)
+    if not job_file.exists and is_gone(app.paths, app.now()):
+        return f"the job file {path} is gone: {put_back(path)}"
+    return "no jobs yet; see pipesched add-cron --help, or pipesched init"
+
+
 def note_problems(app: App, job_file: JobFile) -> None:
     """What in the job file cannot be used, on stderr."""
     for problem in job_file.problems:

@@ -25,7 +25,7 @@ def init(
     """Write schedules.json with three jobs: nightly incremental, weekly from nothing, hourly a dry run.
 
     Options become the file's defaults, which hold for every job that does not say otherwise. Exit: 73 where there is a
-    file already.
+    file already, or it is gone and the ledger knows its jobs.
 
     Example: pipesched init --timezone Europe/Berlin --data-dir content/posts
     """
@@ -37,6 +37,8 @@ def init(
     from pipesched.jobs.store import JobStore
 
     now = app.now().replace(microsecond=0)
+    if not force:
+        _refuse_where_one_is_gone(app)
     jobs = default_jobs(zone=job_zone(timezone, JobFile()), now=now)
     store = JobStore(app.paths.job_file)
     defaults = Defaults(timezone=timezone, config=job_file_config(app, pipeline))
@@ -59,3 +61,16 @@ def init(
     app.out.line(
         f"they index {rows[0]['effective_config']['data_dir']}; start the scheduler with: pipesched daemon"
     )
+
+
+def _refuse_where_one_is_gone(app: App) -> None:
+    """Three new jobs in place of those that the ledger knows would run as if nothing were missing."""
+    from pipesched.errors import CannotCreate
+    from pipesched.views.absence import is_gone
+
+    path = app.paths.job_file
+    if not path.exists() and is_gone(app.paths, app.now()):
+        raise CannotCreate(
+            f"the job file {path} is gone: {app.paths.state_dir} knows the jobs that were in it",
+            hint=f"put it back (an older one may be beside it as {path.name}.bak), or begin anew with init --force",
+        )

@@ -131,11 +131,9 @@ def _show(app: App, document: Json, job_file: JobFile) -> None:
     out = app.out
     fires, until = document["fires"], document["until"]
     if not fires:
-        out.note(
-            "nothing will fire by the clock until then"
-            if job_file.jobs
-            else "no jobs yet; see pipesched add-cron --help, or pipesched init"
-        )
+        from pipesched.cli.resolution import no_jobs
+
+        out.note("nothing will fire by the clock until then" if job_file.jobs else no_jobs(app, job_file))
         return
     out.line(f"{fires} fire{'s' * (fires != 1)} until {until}, {document['timezone']}")
     if not document["complete"]:

@@ -53,7 +53,7 @@ def _show(app: App, snapshot: Snapshot) -> None:
         app.out.line(line)
     app.out.line()
     full = not app.out.terminal
-    if snapshot.job_file_error is not None:
+    if snapshot.job_file_error is not None or snapshot.gone:
         with Ledger.open(app.paths.ledger, create=False) as ledger:
             shown, cut = ledger_rows(ledger.summaries(), snapshot.now, full=full)
         app.out.table(LEDGER_COLUMNS, shown)

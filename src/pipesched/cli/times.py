@@ -69,7 +69,7 @@ def next_fires(
     app.out.table(
         ("job", "at", "zone", "from now", "note"),
         [(job.id, *_row(fire, local, now)) for job, fire, local in fires],
-        empty=_why_none(job_file, jobs),
+        empty="" if fires else _why_none(app, job_file, jobs),
     )
 
 
@@ -106,9 +106,11 @@ def _merged(
             heapq.heapreplace(heap, (following.at, place, following, fires))
 
 
-def _why_none(job_file: JobFile, jobs: list[Job]) -> str:
+def _why_none(app: App, job_file: JobFile, jobs: list[Job]) -> str:
+    from pipesched.cli.resolution import no_jobs
+
     if not job_file.jobs:
-        return "no jobs yet; see pipesched add-cron --help, or pipesched init"
+        return no_jobs(app, job_file)
     if all(not job.enabled for job in jobs):
         which = f"{jobs[0].id} is" if len(jobs) == 1 else "all jobs are"
         return f"nothing will fire: {which} paused; see pipesched resume --help"

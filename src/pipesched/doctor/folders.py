@@ -10,6 +10,8 @@ from typing import Final
 from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
 from pipesched.files import PRIVATE_DIR, check_owner, os_error
+from pipesched.views.absence import is_gone
+from pipesched.views.checks import put_back
 from pipesched.views.health import Check, check_disk
 from pipesched.views.vitals import disk_facts
 
@@ -51,6 +53,8 @@ def check_job_file(patient: Patient) -> Check:
     if patient.job_file_error is not None:
         return failed(patient.job_file_error)
     if not patient.job_file.exists:
+        if is_gone(patient.paths, patient.now):
+            return Check("fail", f"the job file {path} is gone", put_back(str(path)))
         return Check("warn", f"there is no job file {path}", "pipesched init, or name it with --file PATH")
     if problems := patient.job_file.problems:
         return Check("warn", problems[0].message, problems[0].hint or "pipesched edit JOB_ID")

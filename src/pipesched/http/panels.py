@@ -110,6 +110,8 @@ def listed_jobs(snapshot: Snapshot, health: Health) -> list[JobView]:
 
 def jobs(facts: PageFacts) -> Markup:
     total = len(facts.snapshot.jobs)
+    if not total and facts.snapshot.gone:
+        return section("Jobs", tag("p", "The job file is gone."))
     if not total:
         return section("Jobs", tag("p", "There are none yet: ", tag("code", "pipesched init")))
     cut = f"{len(facts.jobs):,} of {total:,}: the worst, then the next" if len(facts.jobs) < total else ""

@@ -40,6 +40,11 @@ class Health:
         }
 
 
+def put_back(job_file: str) -> str:
+    """What to do where the job file is gone."""
+    return f"put it back (an older one may be beside it as {job_file}.bak), or name it with --file PATH"
+
+
 def worst(statuses: Iterable[HealthStatus]) -> HealthStatus:
     """`pass` for none."""
     return max(statuses, key=RANK.__getitem__, default="pass")

@@ -9,6 +9,7 @@ from typing import Final
 from pipesched.runs.model import JobSummary
 from pipesched.schedule.zones import load_zone
 from pipesched.views.ages import ago, span, took
+from pipesched.views.checks import put_back
 from pipesched.views.indexes import stalest
 from pipesched.views.snapshot import JobView, Snapshot
 from pipesched.views.status import is_active, next_fires, sync_counts
@@ -71,7 +72,8 @@ def _unusable(snapshot: Snapshot) -> str:
     goes_on = f"; the scheduler goes on with the last good jobs{at}" if facts.running else ""
     if error is not None:
         return f"{error.message}{goes_on}"
-    return f"there is none any more{goes_on}" if facts.running and not snapshot.job_file.exists else ""
+    path = str(snapshot.paths.job_file)
+    return f"{path} is gone{goes_on}; {put_back(path)}" if snapshot.gone else ""
 
 
 def _due(view: JobView, snapshot: Snapshot) -> str:

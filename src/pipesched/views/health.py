@@ -9,7 +9,7 @@ from typing import Final
 
 from pipesched.runs.model import FAILED, Run
 from pipesched.views.ages import ago, span
-from pipesched.views.checks import RANK, Check, Health, HealthStatus, worst
+from pipesched.views.checks import RANK, Check, Health, HealthStatus, put_back, worst
 from pipesched.views.index_rules import (
     CollectionFacts,
     EmbedderFacts,
@@ -92,7 +92,7 @@ class DiskFacts:
 class HealthFacts:
     """Everything health depends on, gathered at the edge. `now` is aware.
 
-    `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: what in it cannot, each said with its place.
+    `job_file_gone`: there is none, and there has been one. `job_file_error`: (message, hint) where the file cannot be used at all; `problems`: what in it cannot, each said with its place.
     `enabled`: jobs that are neither paused nor done. `over`: one-time jobs that are done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
     `collections`: those that jobs write to; `embedders`: the models of enabled jobs.
     `notifying`: how many of the enabled jobs have somebody to tell; `can_notify`: what sends it is installed.
@@ -102,6 +102,7 @@ class HealthFacts:
     scheduler: SchedulerFacts
     job_file: str
     job_file_exists: bool = True
+    job_file_gone: bool = False
     job_file_error: tuple[str, str] | None = None
     problems: tuple[str, ...] = ()
     enabled: tuple[JobFacts, ...] = ()
@@ -129,7 +130,7 @@ def health(facts: HealthFacts) -> Health:
         checks["drift"] = check_drift(facts.collections, facts.now)
     if facts.notifying:
         checks["notifications"] = check_notifications(facts)
-    if facts.job_file_error is None or facts.enabled:
+    if facts.enabled or not (facts.job_file_error or facts.job_file_gone):
         checks.update(check_jobs(facts))
     return Health(checks)
 
@@ -140,6 +141,9 @@ def check_job_file(facts: HealthFacts) -> Check:
         if facts.scheduler.running:
             message += "; degraded: the scheduler goes on with the jobs it had"
         return Check("fail", message, hint)
+    if facts.job_file_gone:
+        stop = "; or stop the daemon" if facts.scheduler.running else ""
+        return Check("fail", f"the job file {facts.job_file} is gone", put_back(facts.job_file) + stop)
     if not facts.job_file_exists:
         return Check("warn", f"there is no job file {facts.job_file}", "pipesched init, or --file PATH")
     if facts.problems:
@@ -161,7 +165,7 @@ def check_scheduler(facts: HealthFacts) -> Check:
     if facts.no_scheduler:
         return Check("pass", "not asked for (--no-scheduler)")
     if not facts.enabled:
-        unknown = facts.job_file_error is not None
+        unknown = facts.job_file_error is not None or facts.job_file_gone
         return Check("pass", "not running" if unknown else "not running, and no job needs it")
     seen = f"; last seen {ago(scheduler.last_tick, facts.now)}" if scheduler.last_tick else ""
     return Check(

@@ -14,6 +14,7 @@ from pipesched.runs.model import Counters, JobSummary, Run
 from pipesched.schedule.model import Occurrence, Progress, TimedJob
 from pipesched.schedule.outlook import undecided_after, upcoming
 from pipesched.settings import Paths
+from pipesched.views.absence import knows_jobs
 from pipesched.views.indexes import CollectionView, Place, collection_views, places
 from pipesched.views.scheduler import SchedulerFacts
 
@@ -160,7 +161,10 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment. `job_file_error`: why the job file as it is now cannot be used, while `job_file` is the last good one."""
+    """One moment. `job_file_error`: why the job file as it is now cannot be used, while `job_file` is the last good one.
+
+    `gone`: there is no job file, and there has been one.
+    """
 
     now: datetime
     paths: Paths
@@ -171,6 +175,7 @@ class Snapshot:
     counters: Counters
     active: tuple[Run, ...]
     collections: tuple[CollectionView, ...] = ()
+    gone: bool = False
 
 
 def take(
@@ -211,4 +216,5 @@ def take(
         counters=known.counters,
         active=known.active,
         collections=collection_views(found, known.summaries),
+        gone=not job_file.exists and job_file_error is None and (facts.running or knows_jobs(ledger)),
     )

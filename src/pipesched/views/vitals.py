@@ -58,6 +58,7 @@ def health_facts(
         scheduler=snapshot.facts,
         job_file=str(snapshot.paths.job_file),
         job_file_exists=snapshot.job_file.exists,
+        job_file_gone=snapshot.gone,
         job_file_error=None if error is None else (error.message, error.hint),
         problems=tuple(problem.message for problem in snapshot.job_file.problems),
         enabled=jobs,

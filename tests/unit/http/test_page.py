@@ -55,10 +55,17 @@ def page(world: World) -> str:
 
 
 def test_an_empty_world_has_a_page(world: World) -> None:
+    world.facts = SchedulerFacts(running=False)
     said = " ".join(Elements(page(world)).said)
     assert "pipesched init" in said
     assert "Nothing has run yet." in said
     assert "there is no job file" in said
+
+
+def test_a_job_file_that_is_gone_is_not_to_be_made_anew(world: World) -> None:
+    said = " ".join(Elements(page(world)).said)
+    assert "is gone" in said
+    assert "pipesched init" not in said
 
 
 def test_names_from_hell_are_text(world: World) -> None:

@@ -81,6 +81,13 @@ GENERAL = [
         "warn",
         "job2: bad (and 2 more)",
     ),
+    (
+        "a job file that is gone fails",
+        facts(job_file_exists=False, job_file_gone=True),
+        "job_file",
+        "fail",
+        "the job file schedules.json is gone",
+    ),
     ("no job file warns", facts(job_file_exists=False), "job_file", "warn", "there is no job file"),
     ("a running scheduler passes", facts(WELL), "scheduler", "pass", "running, pid 4711, up 2 d"),
     (
