@@ -96,22 +96,28 @@ class Recorder:
         now: datetime,
         monotonic: float,
         retry_exit_code: int | None = None,
+        owed: bool = False,
         then: Callable[[], None],
     ) -> None:
         """A run that was started, or should have been, is over; `then`, once it is written down.
 
         `job` None: it was removed meanwhile, and nothing follows. `retry_exit_code`: for the retry policy, where no process
-        gave one.
+        gave one. `owed`: the daemon's own stop cut it off, so the next daemon starts it again, whatever the job's retries are.
         """
 
         def write() -> None:
             retry_at = None
-            if job is not None and verdict.status in FAILED:
+            if job is not None and owed and verdict.status == "interrupted":
+                retry_at = now
+            elif job is not None and verdict.status in FAILED:
+                stops = 0
+                if run.attempt > 1:
+                    stops = self.ledger.stops(run.job_id, run.scheduled_for, before=run.attempt)
                 retry_at = retry_after(
                     job.policy,
                     job_id=run.job_id,
                     scheduled_for=run.scheduled_for,
-                    attempt=run.attempt,
+                    attempt=run.attempt - stops,
                     exit_code=verdict.exit_code if retry_exit_code is None else retry_exit_code,
                     status=verdict.status,
                     now=now,
@@ -127,10 +133,12 @@ class Recorder:
             )
             if retry_at is not None:
                 log.info(
-                    "job %s: attempt %d failed, the next is at %s",
+                    "job %s: attempt %d %s",
                     run.job_id,
                     run.attempt,
-                    retry_at.isoformat(),
+                    f"failed, the next is at {retry_at.isoformat()}"
+                    if verdict.status in FAILED
+                    else "was cut off, and is the next daemon's to start again",
                     extra={"job_id": run.job_id, "run_id": run.run_id},
                 )
             elif job is not None and verdict.status in FAILED:

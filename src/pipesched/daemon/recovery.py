@@ -14,7 +14,7 @@ from pipesched.daemon.processes import find_run
 from pipesched.daemon.scheduler import Scheduler
 from pipesched.daemon.setback import settle_setback
 from pipesched.daemon.verdict import judge
-from pipesched.runs.process import GONE, alive, start_ticks
+from pipesched.runs.process import GONE, NEVER_SEEN, alive, start_ticks
 from pipesched.schedule.outlook import opens_for, too_late
 from pipesched.schedule.tick import REMOVED
 
@@ -52,7 +52,10 @@ def recover(
             _adopt(waiting, run, Started(pid, start_ticks(pid)), scheduler, now)
         else:
             found = scheduler.report(run.run_id, run.started_at or now)
-            scheduler.record(waiting, judge(Exit(run.run_id), stop=None, report=found), found)
+            verdict = judge(Exit(run.run_id), stop=None, report=found)
+            if verdict.status == "lost" and run.pid is None:
+                verdict = replace(verdict, reason=NEVER_SEEN)
+            scheduler.record(waiting, verdict, found)
 
 
 def forget_dead_manual_runs(ledger: Ledger, now: datetime) -> None:

@@ -177,11 +177,23 @@ class Scheduler:
         if verdict.busy and stop is None:
             self._queue_again(run, verdict.reason)
         else:
-            self.record(run, verdict, report)
+            self.record(run, verdict, report, owed=self._was_cut_off(run, stop))
         self._cancellations.settle(run.run_id)
 
+    def _was_cut_off(self, run: Waiting, stop: Stop | None) -> bool:
+        """Whether the daemon's own end was the run's. What ends everything on a machine ends both, each with its signal."""
+        if stop is None:
+            return not self.launching
+        return stop.kind == "drained" and not self._cancellations.asked(run.run_id)
+
     def record(
-        self, run: Waiting, verdict: Verdict, report: Report | None, *, retry_exit_code: int | None = None
+        self,
+        run: Waiting,
+        verdict: Verdict,
+        report: Report | None,
+        *,
+        retry_exit_code: int | None = None,
+        owed: bool = False,
     ) -> None:
         """Write down how a run ended, and look at what depends on it."""
         now = self._clock.now()
@@ -193,6 +205,7 @@ class Scheduler:
             now=now,
             monotonic=self._clock.monotonic(),
             retry_exit_code=retry_exit_code,
+            owed=owed,
             then=lambda: self.planner.look_at(run.job_id, self._plan_time()),
         )
         self._failures += verdict.status in FAILED

@@ -25,15 +25,17 @@ def settle_setback(ledger: Ledger, job: Callable[[str], TimedJob | None], now: d
         timed = job(job_id)
         if timed is None:
             continue
-        anew = retry_after(
-            timed.policy,
-            job_id=job_id,
-            scheduled_for=retry.scheduled_for,
-            attempt=retry.attempt - 1,
-            exit_code=None,
-            status="lost",
-            now=now,
-        )
+        anew: datetime | None = now
+        if not retry.owed:
+            anew = retry_after(
+                timed.policy,
+                job_id=job_id,
+                scheduled_for=retry.scheduled_for,
+                attempt=retry.attempt - 1 - retry.stops,
+                exit_code=None,
+                status="lost",
+                now=now,
+            )
         if anew is not None and anew < retry.not_before:
             log.info("job %s: attempt %d is at %s", job_id, retry.attempt, anew, extra={"job_id": job_id})
             ledger.hasten_retry(job_id, anew)

@@ -193,6 +193,11 @@ class Ledger(Connection):
         """By job id."""
         return self._read(reading.pending_retries)
 
+    def stops(self, job_id: str, scheduled_for: datetime, *, before: int) -> int:
+        """How many of the slot's attempts below `before` were cut off by their daemon's stop."""
+        slot = micros(scheduled_for)
+        return len(self._read(lambda db: reading.stops(db, job_id, slot, before)))
+
     def hasten_retry(self, job_id: str, not_before: datetime) -> None:
         """The job's pending retry is due then instead."""
         with self._write() as db:

@@ -9,6 +9,8 @@ from typing import Final
 
 GONE: Final = "its process is gone, and left no word of how it ended"
 """The reason of a lost run."""
+NEVER_SEEN: Final = "its daemon died when it was about to start: perhaps it ran, perhaps it never did"
+"""The reason of a lost run of which no process was ever noted."""
 
 
 def start_ticks(pid: int) -> int | None:

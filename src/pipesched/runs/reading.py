@@ -147,7 +147,8 @@ def progress(db: sqlite3.Connection, jobs: Sequence[TimedJob]) -> tuple[dict[str
     ]
     successors = {each.job_id for each in created if each.successor}
     answer = {
-        job.id: _progress(job, rows, running.get(job.id, ()), successor=job.id in successors) for job in jobs
+        job.id: _progress(db, job, rows, running.get(job.id, ()), successor=job.id in successors)
+        for job in jobs
     }
     return answer, created
 
@@ -196,9 +197,14 @@ _SUMMARY_COLUMNS: Final = (
 
 
 def _progress(
-    job: TimedJob, rows: Mapping[str, _Row], running: Sequence[Run], *, successor: bool
+    db: sqlite3.Connection,
+    job: TimedJob,
+    rows: Mapping[str, _Row],
+    running: Sequence[Run],
+    *,
+    successor: bool,
 ) -> Progress:
-    from pipesched.schedule.model import PendingRetry, Progress
+    from pipesched.schedule.model import Progress
 
     row = rows.get(job.id)
     ran = row.ran_event if row else 0
@@ -213,7 +219,7 @@ def _progress(
         return Progress(handled=handled, active=active_ids, queued=queued, waits_for=waits_for)
     retry = None
     if row.retry_slot is not None and row.retry_attempt is not None and row.retry_not_before is not None:
-        retry = PendingRetry(moment(row.retry_slot), row.retry_attempt, moment(row.retry_not_before))
+        retry = _retry(db, job.id, row.retry_slot, row.retry_attempt, row.retry_not_before)
     return Progress(
         handled=moment(row.handled),
         active=active_ids,
@@ -227,13 +233,29 @@ def _progress(
 
 
 def pending_retries(db: sqlite3.Connection) -> dict[str, PendingRetry]:
+    sql = "SELECT job_id, retry_slot, retry_attempt, retry_not_before FROM jobs WHERE retry_slot IS NOT NULL"
+    rows = list(_tuples(db, sql))
+    return {
+        job_id: _retry(db, job_id, slot, attempt, not_before) for job_id, slot, attempt, not_before in rows
+    }
+
+
+def _retry(db: sqlite3.Connection, job_id: str, slot: int, attempt: int, not_before: int) -> PendingRetry:
     from pipesched.schedule.model import PendingRetry
 
-    sql = "SELECT job_id, retry_slot, retry_attempt, retry_not_before FROM jobs WHERE retry_slot IS NOT NULL"
-    return {
-        job_id: PendingRetry(moment(slot), attempt, moment(not_before))
-        for job_id, slot, attempt, not_before in _tuples(db, sql)
-    }
+    stopped = stops(db, job_id, slot, attempt)
+    return PendingRetry(
+        moment(slot), attempt, moment(not_before), stops=len(stopped), owed=attempt - 1 in stopped
+    )
+
+
+def stops(db: sqlite3.Connection, job_id: str, slot: int, before: int) -> set[int]:
+    """The slot's attempts below `before` that their daemon's stop cut off: of all that is interrupted, only that is followed by another."""
+    sql = (
+        "SELECT attempt FROM runs WHERE job_id = ? AND scheduled_for = ? AND attempt < ? AND claimed = 1"
+        " AND status = 'interrupted'"
+    )
+    return {row[0] for row in _tuples(db, sql, (job_id, slot, before))}
 
 
 def counters(db: sqlite3.Connection) -> Counters:

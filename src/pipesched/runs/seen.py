@@ -31,7 +31,8 @@ class Onlooker:
                 self._daemon_lives = self._lock.is_held()
             if self._daemon_lives:
                 return run
-        return replace(run, status="lost", reason=process.GONE)
+        reason = process.NEVER_SEEN if run.pid is None else process.GONE
+        return replace(run, status="lost", reason=reason)
 
     def runs(self, runs: Iterable[Run]) -> list[Run]:
         return [self.run(each) for each in runs]

@@ -108,11 +108,17 @@ class TimedJob:
 
 @dataclass(frozen=True, slots=True)
 class PendingRetry:
-    """A failed attempt that is to be tried again. `attempt` is the number of the next one, from 2."""
+    """An attempt that is to be tried again. `attempt` is the number of the next one, from 2.
+
+    `stops`: how many of the slot's attempts ended because their daemon stopped, which use up no retries. `owed`: the last
+    one did.
+    """
 
     scheduled_for: datetime
     attempt: int
     not_before: datetime
+    stops: int = 0
+    owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

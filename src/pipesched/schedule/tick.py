@@ -32,6 +32,7 @@ from pipesched.schedule.outlook import (
     not_before_start,
     open_schedule,
     runs_left,
+    too_late,
     upcoming,
 )
 from pipesched.schedule.timetext import format_duration
@@ -52,6 +53,7 @@ CATCH_UP_LIMIT: Final = 100
 
 PAUSED: Final = "paused"
 SUPERSEDED: Final = "superseded"
+CUT_OFF: Final = "again, since the daemon's stop had cut it off"
 CHANGED: Final = "not run before its schedule was changed"
 REMOVED: Final = "the job was removed before its run could start"
 
@@ -119,9 +121,11 @@ class _Planner:
             decisions, wake = self.retry(superseded=False)
             decisions += self.closed(floor, until)
         else:
-            decisions, _ = self.retry(superseded=True)
+            owed = self.progress.retry is not None and self.progress.retry.owed
+            # Where each slot is caught up, the newest does not stand for the one that was cut off.
+            decisions, wake = self.retry(superseded=not (owed and self.policy.catch_up == "all"))
             due = self.due(floor, until, left, newest)
-            wake = due.wake_at
+            wake = _earliest(wake, due.wake_at)
             if left is not None:
                 fires = [each.scheduled_for for each in due.decisions if isinstance(each, Fire)]
                 left -= len(fires)
@@ -148,7 +152,9 @@ class _Planner:
             reason = PAUSED if self.job.paused_at is not None else self.auto_paused()
         elif ended(self.policy, max(self.now, retry.not_before)):
             reason = "after the job's end"
-        elif retry.attempt > self.policy.retries + 1:
+        elif retry.owed:
+            reason = too_late(self.job, retry.scheduled_for, retry.scheduled_for, self.now)
+        elif retry.attempt - retry.stops > self.policy.retries + 1:
             reason = "its retries were taken away"
         if reason:
             slot = retry.scheduled_for
@@ -166,7 +172,9 @@ class _Planner:
                 "retry",
                 start_at=self.now,
                 attempt=retry.attempt,
-                reason=f"attempt {retry.attempt} of {self.policy.retries + 1}",
+                reason=CUT_OFF
+                if retry.owed
+                else f"attempt {retry.attempt} of {self.policy.retries + 1 + retry.stops}",
             )
         ], None
 

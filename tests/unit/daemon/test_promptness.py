@@ -11,6 +11,7 @@ import pytest
 
 from pipesched.daemon.promptness import PromptSelector
 from pipesched.daemon.scheduler import LEAD
+from pipesched.runs.process import NEVER_SEEN
 from support.scheduling import START, Daemon, job
 
 
@@ -92,7 +93,7 @@ def test_a_daemon_that_dies_in_that_moment_leaves_a_run_that_perhaps_started(ahe
     after.jobs(job("a", every=60))
     after.recover()
     after.pass_time(1)
-    assert [status for status, _ in after.history("a")] == ["lost"]
+    assert after.history("a") == [("lost", NEVER_SEEN)]
     assert after.launched == []
 
 

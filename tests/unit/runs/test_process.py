@@ -82,7 +82,8 @@ def test_a_run_without_its_process_is_lost_to_an_onlooker(
     assert Onlooker(state).run(running(child.pid)).status == "running"
     lost = Onlooker(state).run(running(GONE_PID))
     assert (lost.status, lost.reason) == ("lost", process.GONE)
-    assert Onlooker(state).run(replace(running(GONE_PID), pid=None)).status == "lost"
+    never_seen = Onlooker(state).run(replace(running(GONE_PID), pid=None))
+    assert (never_seen.status, never_seen.reason) == ("lost", process.NEVER_SEEN)
     assert Onlooker(state).run(replace(running(GONE_PID), status="queued")).status == "queued"
     assert list(state.iterdir()) == []
 
