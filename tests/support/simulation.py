@@ -36,6 +36,7 @@ START = datetime.fromisoformat("2026-03-01T00:00:00+00:00")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
 SHORTEST_SLEEP = 50.0
 """Seconds, within which a run is on time. A job that waits for another looks every 5 s, which would be most of what there is to do."""
+STOPPED = "the daemon stopped"
 NO_PROCESS = 2**22
 """Beyond any real pid."""
 
@@ -150,6 +151,7 @@ class Faults:
     edit: float = 0.5
     remove: float = 2.0
     by_hand: float = 0.5
+    stop: float = 1.0
     downtimes: tuple[float, ...] = (0, 0, 1, 30, 600, 4 * 3600, 30 * 3600)
     """Seconds until the next daemon starts, all as likely."""
 
@@ -334,6 +336,23 @@ class Simulation:
             self.drop()
             self.stay_down()
 
+    def fault_stop(self) -> None:
+        """An orderly end, which cuts off what runs."""
+        if self.scheduler is None:
+            return
+        self.scheduler.launching = False
+        try:
+            self.scheduler.stop_all(STOPPED)
+            for process in [*self.processes.living.values()]:
+                del self.processes.living[process.launch.run_id]
+                self.scheduler.ended(Exit(process.launch.run_id, None, 15))
+                self.processes.started.pop(process.launch.run_id, None)
+                self.reports.pop(process.launch.run_id, None)
+        except Crash:
+            self.happened["died in mid-step"] += 1
+        self.drop()
+        self.stay_down()
+
     def fault_jump(self) -> None:
         hours = self.dice.choice([-26.0, -2.0, -0.5, 0.5, 3.0, 26.0])
         self.clock.set_wall(timedelta(hours=hours))
@@ -466,9 +485,10 @@ class Simulation:
         rows = [run for run in self.shell.history(job_id, limit=None) if run.trigger != "manual"]
         attempts = Counter((run.scheduled_for, run.attempt) for run in rows)
         assert not [key for key, times in attempts.items() if times > 1], f"{job_id}: a slot has two rows"
+        again = self.audit_stopped(job_id, rows, attempts)
         rows = sorted((run for run in rows if run.attempt == 1), key=lambda run: run.scheduled_for or START)
         slots = self.slots(job_id, rows)
-        found: Counter[str] = Counter()
+        found: Counter[str] = Counter({"started again": again})
         for run in rows:
             # A run stands for one slot; its count is of the wall-clock hits that a gap has folded into it.
             mine = [next(slots, None) for _ in range(run.count if run.until else 1)]
@@ -480,6 +500,24 @@ class Simulation:
         left = next(slots, None)
         assert left is None, f"{job_id}: nothing is known of {left}"
         return found
+
+    def audit_stopped(
+        self, job_id: str, rows: list[Run], attempts: Counter[tuple[datetime | None, int]]
+    ) -> int:
+        """What a stop cut off was started again, or gave way with a word, or to a later slot, or is pending."""
+        claimed = [run.scheduled_for for run in rows if run.until is None and run.scheduled_for]
+        pending = self.shell.pending_retries().get(job_id)
+        again = 0
+        for run in rows:
+            if run.status != "interrupted" or run.reason != STOPPED or job_id in self.removed:
+                continue
+            assert run.scheduled_for is not None
+            key = (run.scheduled_for, run.attempt + 1)
+            if attempts[key]:
+                again += 1
+            elif pending is None or (pending.scheduled_for, pending.attempt) != key:
+                assert max(claimed) > run.scheduled_for, f"{job_id}: {run} is forgotten"
+        return again
 
     def slots(self, job_id: str, rows: list[Run]) -> Iterator[datetime]:
         """All that the job was due at, oldest first, by its schedules alone."""
