@@ -122,6 +122,18 @@ def test_a_run_that_outlives_the_drain_timeout_is_ended_with_its_group_and_inter
     daemon.wait_for(lambda: not alive(grandchild, None), "the end of the grandchild", 2)
 
 
+def test_what_the_stop_cut_off_is_started_again_by_the_next_daemon(daemon):
+    daemon.add(due_in("a", 0.5), f"echo $PIPESCHED_ATTEMPT >> {daemon.folder}/ran; exec sleep 60")
+    process = daemon.start(drain=0.2)
+    daemon.written("ran")
+    process.terminate()
+    assert process.wait(10) == 0
+    daemon.start()
+    daemon.wait_for(lambda: daemon.written("ran").split() == ["1", "2"])
+
+    assert daemon.statuses("a") == ["interrupted", "running"]
+
+
 def test_a_second_signal_ends_everything_at_once(daemon):
     daemon.add(due_in("a", 0.5), f"trap '' TERM; echo up > {daemon.folder}/up; while :; do sleep 1; done")
     process = daemon.start(drain=60)
