@@ -556,6 +556,11 @@ def test_secrets_are_in_the_file_and_shown_nowhere(run: Run, tmp_path: Path) -> 
     assert outputs[0].json["job"]["policy"]["notify"] == ["mailto://***@example.com", "slack://***"]
     assert outputs[0].json["job"]["policy"]["ping"] == "https://hc.example/***"
     assert b"slack://hunter2/x/y" in file(tmp_path)
+    assert (tmp_path / "schedules.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "schedules.json").chmod(0o644)
+    done = run("pause", "b", "--json")
+    assert (done.code, done.json["jobs"][0]["id"]) == (0, "b")
+    assert done.err.count("chmod 600") == len(done.err.splitlines()) == 1
 
 
 # ---- init, presets

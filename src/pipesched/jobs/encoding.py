@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pipesched.errors import DataError
-from pipesched.jobs.model import CronTrigger, IntervalTrigger, OnceTrigger
+from pipesched.jobs.model import SECRET_OPTIONS, CronTrigger, IntervalTrigger, OnceTrigger
 from pipesched.settings import SCHEMA_VERSION
 
 Json = dict[str, Any]
@@ -113,6 +113,20 @@ def serialise(tables: Tables) -> bytes:
     except TypeError:
         # Something a person wrote that orjson refuses (a lone surrogate, an integer over 64 bits) is kept as it is.
         return (json.dumps(ordered, indent=2) + "\n").encode()
+
+
+def holds_secrets(tables: Tables) -> bool:
+    """Whether a job has a target of notify or ping that is written out: its URL may have a password or a token in it."""
+    for job in tables["jobs"].values():
+        policy = job.get("policy") if isinstance(job, dict) else None
+        if not isinstance(policy, dict):
+            continue
+        for option in SECRET_OPTIONS:
+            given = policy.get(option)
+            targets = given if isinstance(given, list) else [given]
+            if any(isinstance(target, str) and not target.startswith("env:") for target in targets):
+                return True
+    return False
 
 
 def migrate(tables: Tables, *, version: int) -> Tables:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipesched.errors import Busy, CannotCreate, DataError, JobExists
-from pipesched.files import KernelLock, os_error, write_atomic
+from pipesched.files import PRIVATE_FILE, KernelLock, os_error, write_atomic
 from pipesched.jobs import documents, encoding
 from pipesched.jobs.dependencies import check_dependencies, check_removal
 from pipesched.jobs.documents import Context, Reading
@@ -238,14 +238,21 @@ class JobStore:
 
     @staticmethod
     def _backup(real: Path) -> Path:
-        """Keep the file's bytes as NAME.bak."""
+        """Keep the file's bytes as NAME.bak, which is its owner's alone where they hold secrets, or cannot be read for any."""
         backup = real.with_name(real.name + ".bak")
         try:
             data, mode = real.read_bytes(), real.stat().st_mode & 0o777
         except OSError as error:
             raise os_error("read", real, error) from error
-        write_atomic(backup, data, mode=mode)
+        write_atomic(backup, data, mode=mode & PRIVATE_FILE if _may_hold_secrets(data) else mode)
         return backup
+
+
+def _may_hold_secrets(data: bytes) -> bool:
+    try:
+        return encoding.holds_secrets(encoding.parse(data, name=""))
+    except DataError:
+        return True
 
 
 def _exists(job_id: str) -> JobExists:

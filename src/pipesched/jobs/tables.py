@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
+import stat
 from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +13,16 @@ from tinydb import TinyDB, where
 from tinydb.storages import Storage
 from tinydb.table import Document
 
-from pipesched.files import write_atomic
+from pipesched.files import PRIVATE_FILE, write_atomic
 from pipesched.jobs import documents, encoding
 from pipesched.jobs.encoding import Tables
 from pipesched.jobs.model import Defaults, Job, JobFile
 
 if TYPE_CHECKING:
     from tinydb.table import Table
+
+
+log = logging.getLogger(__name__)
 
 
 class AtomicStorage(Storage):
@@ -37,10 +43,22 @@ class AtomicStorage(Storage):
         self.changed = True
 
     def commit(self, path: Path) -> None:
-        """Replace the file. Raises InputOutputError or NotPermitted; the old bytes are then still there."""
-        if self.changed:
-            write_atomic(path, encoding.serialise(self.tables))
-            self.changed = False
+        """Replace the file; a new one that holds secrets is its owner's alone, an old one keeps its mode, with a warning.
+
+        Raises InputOutputError or NotPermitted; the old bytes are then still there.
+        """
+        if not self.changed:
+            return
+        secret = encoding.holds_secrets(self.tables)
+        write_atomic(
+            path, encoding.serialise(self.tables), mode=PRIVATE_FILE if secret and not path.exists() else None
+        )
+        self.changed = False
+        if secret and (mode := stat.S_IMODE(path.stat().st_mode)) & ~PRIVATE_FILE:
+            log.warning(
+                "%s can be read by others (%04o), and notify or ping in it may hold secrets: chmod 600 %s",
+                path, mode, shlex.quote(str(path)),
+            )  # fmt: skip
 
 
 class Change:

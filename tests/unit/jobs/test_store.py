@@ -292,6 +292,54 @@ def test_a_pipe_or_a_device_in_the_files_place_does_not_hang(tmp_path: Path) -> 
             JobStore(path).load()
 
 
+# ---- secrets
+
+
+SECRET = "https://user:password@example.com/token"
+
+
+@pytest.mark.parametrize("policy", [{"ping": SECRET}, {"notify": ("env:ALERTS", SECRET)}])
+def test_a_new_file_with_secrets_is_its_owners_alone(store: JobStore, job, now: datetime, policy) -> None:
+    store.add([job("a", policy=JobPolicy(**policy))], now)
+    assert store.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_file_without_secrets_has_the_umasks_mode(store: JobStore, job, now: datetime) -> None:
+    old = os.umask(0o022)
+    try:
+        store.add([job("a", policy=JobPolicy(ping="env:PING", notify=("env:ALERTS",)))], now)
+    finally:
+        os.umask(old)
+    assert store.path.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_open_file_that_gets_secrets_keeps_its_mode_with_a_warning(
+    store: JobStore, job, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add([job("a")], now)
+    store.path.chmod(0o640)
+    assert caplog.messages == []
+    store.add([job("b", policy=JobPolicy(ping=SECRET))], now)
+    assert store.path.stat().st_mode & 0o777 == 0o640
+    (said,) = caplog.messages
+    assert f"chmod 600 {store.path}" in said
+    assert SECRET not in said
+    store.path.chmod(0o600)
+    store.add([job("c")], now)
+    assert len(caplog.messages) == 1
+
+
+def test_a_backup_with_secrets_is_its_owners_alone(store: JobStore, job, now: datetime) -> None:
+    backup = store.path.with_name("schedules.json.bak")
+    store.add([job("a")], now)
+    store.path.chmod(0o644)
+    store.merge([job("a", policy=JobPolicy(ping=SECRET))], replacing=["a"])
+    assert backup.stat().st_mode & 0o777 == 0o644
+    store.create([job("b")], replace_existing=True)
+    assert SECRET in backup.read_text()
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_makes_in_somebodys_folder_is_theirs(store: JobStore, job, now: datetime) -> None:
     os.chown(store.path.parent, 65534, 65534)
