@@ -169,6 +169,24 @@ def test_notify_test_reaches_a_jobs_targets_and_a_url(world: World) -> None:
         assert done.out == f"ok      json://***@{hook.address}/***\n"
 
 
+def test_health_knows_what_notify_test_found_out(world: World) -> None:
+    def notifications() -> str:
+        health = pipesched("health", "--no-scheduler", "--json", cwd=world.home)
+        assert "CANARY" not in health.out
+        return health.json["checks"]["notifications"]["status"]
+
+    with Webhook(status=403) as hook:
+        pipesched("edit", "nightly", "--notify", "env:ALERTS", cwd=world.home)
+        alerts = {"ALERTS": f"json://{hook.address}/CANARY"}
+        assert notifications() == "pass"
+        assert pipesched("notify-test", "nightly", cwd=world.home, env=alerts).code == 69
+        assert notifications() == "warn"
+    with Webhook() as hook:
+        alerts = {"ALERTS": f"json://{hook.address}/CANARY"}
+        assert pipesched("notify-test", "nightly", cwd=world.home, env=alerts).code == 0
+        assert notifications() == "pass"
+
+
 def test_notify_test_says_which_target_did_not_take_it(world: World) -> None:
     with Webhook(status=403) as hook:
         done = pipesched("notify-test", "--url", f"json://{hook.address}/CANARY", "--json", cwd=world.home)

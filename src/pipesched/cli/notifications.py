@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipesched.cli.app import App
+
+if TYPE_CHECKING:
+    from pipesched.notify.delivery import Delivered
 
 
 def notify_test(
@@ -49,6 +53,8 @@ def notify_test(
         raise ConfigurationError(NOT_INSTALLED, hint=INSTALL)
     message = trial_message(hostname())
     answers = Courier(os.environ).send_all([(target, message) for target in targets])
+    if job_id is not None:
+        _note(app, answers)
     if app.json:
         app.out.document(
             {
@@ -62,6 +68,20 @@ def notify_test(
             app.out.line(f"{'ok    ' if each.ok else 'failed'}  {masked(each.target)}" + _why(each.reason))
     if not all(each.ok for each in answers):
         raise typer.Exit(ServiceUnavailable.exit_code)
+
+
+def _note(app: App, answers: Sequence[Delivered]) -> None:
+    """For `health`. Whether a variable is set is for the daemon to say, which has another environment."""
+    from pipesched.notify.delivery import Courier
+    from pipesched.views.refusals import Refusal, Refusals
+
+    refusals, courier = Refusals(app.paths.notified_dir), Courier(os.environ)
+    found: list[tuple[str, Refusal | None]] = []
+    for each in answers:
+        known = refusals.of(each.target)
+        if not courier.unusable(each.target) and not (known and known.unusable):
+            found.append((each.target, Refusal(each.reason) if each.reason else None))
+    refusals.note(found)
 
 
 def _why(reason: str) -> str:

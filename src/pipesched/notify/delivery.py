@@ -75,11 +75,9 @@ class Courier:
 
     def send(self, target: str, message: Message) -> Delivered:
         """A try that failed is followed by another, within a deadline for each; what cannot succeed is not tried."""
+        if unusable := self.unusable(target):
+            return Delivered(target, unusable)
         url = resolve(target, self._environ)
-        if not url:
-            return Delivered(target, f"the variable {target.removeprefix('env:')} is not set")
-        if not is_allowed(self._environ) and is_refused(host_of(url)):
-            return Delivered(target, f"link-local addresses and metadata services are no targets; {HINT}")
         if not is_installed():
             return Delivered(target, f"{NOT_INSTALLED}: {INSTALL}")
         reason = ""
@@ -88,6 +86,15 @@ class Courier:
             if not reason or self._stopped:
                 break
         return Delivered(target, reason)
+
+    def unusable(self, target: str) -> str:
+        """Why nothing can be sent there, whatever it is; "" where it can be tried."""
+        url = resolve(target, self._environ)
+        if not url:
+            return f"the variable {target.removeprefix('env:')} is not set"
+        if not is_allowed(self._environ) and is_refused(host_of(url)):
+            return f"link-local addresses and metadata services are no targets; {HINT}"
+        return ""
 
     def _try(self, url: str, message: Message) -> str:
         request = {"url": url, "title": message.title, "body": message.body, "urgency": message.urgency}

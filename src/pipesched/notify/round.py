@@ -15,6 +15,7 @@ from pipesched.notify.standing import Looker, Source, schedule_words
 from pipesched.notify.told import ToldFiles
 from pipesched.runs.hints import last_hint
 from pipesched.settings import Paths
+from pipesched.views.refusals import Refusal, Refusals
 from pipesched.views.snapshot import JobView
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,13 @@ class Rounds:
     courier: Courier
     told: ToldFiles
     _looker: Looker = field(init=False)
+    _refusals: Refusals = field(init=False)
     _paused: dict[str, _Pause] = field(default_factory=dict)
     _complaints: Complaints = field(default_factory=Complaints)
 
     def __post_init__(self) -> None:
         self._looker = Looker(self.source)
+        self._refusals = Refusals(self.source.paths.notified_dir)
 
     @property
     def idle(self) -> bool:
@@ -52,6 +55,7 @@ class Rounds:
     def go(self, only: str | None = None) -> None:
         """One round over all jobs, or over one. Raises what the ledger raises; a poison job is passed over."""
         now = self.source.now()
+        self._note_unusable(only)
         pending: dict[str, tuple[Told, tuple[str, ...]]] = {}
         letters: dict[str, list[tuple[News, Message]]] = {}
         for view, standing in self._looker.look():
@@ -75,6 +79,19 @@ class Rounds:
         if only is None:
             self.told.keep(self.source.job_file().jobs.keys())
 
+    def _note_unusable(self, only: str | None) -> None:
+        """Before there is anything to tell: who looks at health is to know that nobody would be told."""
+        jobs = self._looker.jobs().jobs.values()
+        targets = {t for job in jobs if only is None or job.id == only for t in job.policy.notify}
+        found: list[tuple[str, Refusal | None]] = []
+        for target in sorted(targets):
+            known = self._refusals.of(target)
+            if reason := self.courier.unusable(target):
+                found.append((target, Refusal(reason, unusable=True)))
+            elif known is not None and known.unusable:
+                found.append((target, None))
+        self._refusals.note(found, keep=targets if only is None else None)
+
     def _send(
         self,
         letters: Mapping[str, list[tuple[News, Message]]],
@@ -83,12 +100,16 @@ class Rounds:
         todo = [(target, message) for target, each in letters.items() for message in self._messages(each)]
         taken: set[str] = set()
         good: dict[str, bool] = {}
+        reasons: dict[str, str] = {}
         for (target, message), answer in zip(todo, self.courier.send_all(todo), strict=True):
             self._complaints.note("the notification for", target, answer.reason)
+            reasons[target] = reasons.get(target) or answer.reason
             good[target] = good.get(target, True) and answer.ok
             if answer.ok:
                 taken.update(message.jobs)
                 log.info("told %s: %s", ", ".join(message.jobs), message.title)
+        reasons = {target: reason for target, reason in reasons.items() if not self.courier.unusable(target)}
+        self._refusals.note((t, Refusal(reason) if reason else None) for t, reason in reasons.items())
         now = self.source.now()
         for target, is_good in good.items():
             self._pause(target, now, good=is_good)

@@ -96,6 +96,7 @@ class HealthFacts:
     `enabled`: jobs that are neither paused nor done. `over`: one-time jobs that are done. `paused`: how many are paused. `no_scheduler`: something else fires the jobs.
     `collections`: those that jobs write to; `embedders`: the models of enabled jobs.
     `notifying`: how many of the enabled jobs have somebody to tell; `can_notify`: what sends it is installed.
+    `refused`: (job id, target without its secret, why) of each target that took nothing when it was asked last.
     """
 
     now: datetime
@@ -114,6 +115,7 @@ class HealthFacts:
     embedders: tuple[EmbedderFacts, ...] = ()
     notifying: int = 0
     can_notify: bool = True
+    refused: tuple[tuple[str, str, str], ...] = ()
 
 
 def health(facts: HealthFacts) -> Health:
@@ -209,6 +211,15 @@ def check_disk(disks: Sequence[DiskFacts]) -> Check:
 
 
 def check_notifications(facts: HealthFacts) -> Check:
+    if facts.can_notify and facts.refused:
+        said = [f"job {job_id}: {target}: {reason}" for job_id, target, reason in facts.refused[:3]]
+        more = f" (and {len(facts.refused) - 3} more)" if len(facts.refused) > 3 else ""
+        return Check(
+            "warn",
+            "targets take nothing: " + "; ".join(said) + more,
+            "mend it, a variable in the daemon's environment with a restart; then pipesched notify-test "
+            + facts.refused[0][0],
+        )
     if facts.can_notify:
         return Check("pass", f"{_jobs(facts.notifying)} with somebody to tell")
     return Check(

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipesched.errors import PipeschedError, ServiceUnavailable
+from pipesched.jobs.masking import masked
 from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run, RunState
 from pipesched.schedule.outlook import open_schedule
 from pipesched.settings import Paths
 from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
 from pipesched.views.index_rules import CollectionFacts, EmbedderFacts
+from pipesched.views.refusals import Refusals
 
 if TYPE_CHECKING:
     from pipesched.options import PipelineConfig
@@ -77,7 +79,16 @@ def health_facts(
         embedders=tuple(embedder_facts(snapshot, jobs, reach)),
         notifying=sum(bool(view.job.policy.notify) for view in enabled),
         can_notify=find_spec("apprise") is not None,
+        refused=tuple(refused(snapshot.paths, enabled)),
     )
+
+
+def refused(paths: Paths, views: Iterable[JobView]) -> Iterator[tuple[str, str, str]]:
+    """(job id, target without its secret, why) of each target that took nothing when it was asked last."""
+    asked = [(view.job.id, target) for view in views for target in view.job.policy.notify]
+    if asked:
+        for job_id, target, refusal in Refusals(paths.notified_dir).among(asked):
+            yield job_id, masked(target), refusal.reason
 
 
 def only_dry(view: JobView, environment: PipelineConfig, defaults: PipelineConfig) -> bool:

@@ -29,6 +29,11 @@ class Letters:
     down: set[str] = field(default_factory=set)
     asked: int = 0
 
+    unset: set[str] = field(default_factory=set)
+
+    def unusable(self, target):
+        return f"the variable {target.removeprefix('env:')} is not set" if target in self.unset else ""
+
     def send_all(self, letters):
         self.asked += len(letters)
         self.sent += [letter for letter in letters if letter[0] not in self.down]
