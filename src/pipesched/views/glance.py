@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -55,7 +56,11 @@ def lines(snapshot: Snapshot) -> list[str]:
         found.append(f"last run:  {ago(counters.last_execution, now)}")
     if counters.last_error:
         found.append(f"error:     {' '.join(counters.last_error.split())}")
-    found += [f"index:     {each.words(now)}" for each in stalest(snapshot.collections)[:_COLLECTIONS]]
+    names = Counter(each.place.name for each in snapshot.collections)
+    found += [
+        f"index:     {each.words(now, placed=names[each.place.name] > 1)}"
+        for each in stalest(snapshot.collections)[:_COLLECTIONS]
+    ]
     for run in snapshot.active:
         since = run.started_at or run.queued_at
         lasting = "" if since is None else f" for {span(now - since)}"

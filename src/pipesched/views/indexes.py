@@ -111,10 +111,14 @@ class CollectionView:
         """Why its newest run failed or was partial; None where it was neither."""
         return why_bad(self.last)
 
-    def words(self, now: datetime) -> str:
-        """`posts: 7 h old, 12 documents, 40 chunks; 1 document failed, deletes of 3 withheld`, for people."""
+    def words(self, now: datetime, *, placed: bool = False) -> str:
+        """`posts: 7 h old, 12 documents, 40 chunks; 1 document failed, deletes of 3 withheld`, for people.
+
+        `placed`: with its store, where there is another of its name.
+        """
+        name = f"{self.place.name} in {self.place.shown}" if placed else self.place.name
         if self.synced_at is None:
-            return f"{self.place.name}: never synced"
+            return f"{name}: never synced"
         held = [
             f"{span(now - self.synced_at)} old",
             "" if self.documents is None else count(self.documents, "document"),
@@ -126,7 +130,7 @@ class CollectionView:
             f"{count(self.drifted_chunks, 'chunk')} changed by others" if self.drifted_chunks else "",
         ]
         parts = [", ".join(filter(None, each)) for each in (held, wrong)]
-        return f"{self.place.name}: {'; '.join(filter(None, parts))}"
+        return f"{name}: {'; '.join(filter(None, parts))}"
 
     def age(self, now: datetime) -> float | None:
         """Seconds since the newest sync."""

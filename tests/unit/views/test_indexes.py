@@ -210,3 +210,15 @@ def test_a_snapshot_without_the_environment_knows_of_no_collections(world: World
         shot = take(now=NOW, paths=world.paths, job_file=world.store.load(), facts=world.facts, ledger=ledger)
     assert shot.collections == ()
     assert replace(shot).jobs.keys() == {"nightly"}
+
+
+def test_collections_of_one_name_are_told_apart_by_their_stores(world: World) -> None:
+    for job_id, store in (("a", "one"), ("b", "two")):
+        world.job(job_id, config=PipelineConfig(storage_path=store))
+    world.job("c", config=PipelineConfig(storage_path="two", collection_name="other"))
+    told = [line.split(": ", 1)[1].strip() for line in lines(snapshot(world)) if line.startswith("index:")]
+    assert sorted(told) == [
+        f"blog_documents in {world.home}/one: never synced",
+        f"blog_documents in {world.home}/two: never synced",
+        "other: never synced",
+    ]
