@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
+_SMALLEST_BYTES: Final = 64 * 1024
+"""SQLite's -shm file has 32 kB."""
 _PROBE_RETRIES: Final = 2
 _PROBE_SECONDS: Final = 0.002
 
@@ -123,6 +125,15 @@ _IO_HINTS: Final = {
     errno.EMFILE: "too many files are open: ulimit -n",
     errno.EIO: "check the disk: dmesg | tail",
 }
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk has no room for the smallest of a database's files: SQLite calls that an input/output error too."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_blocks > 0 and found.f_bavail * found.f_frsize < _SMALLEST_BYTES
 
 
 def private_dir(folder: Path) -> Path:

@@ -98,23 +98,26 @@ def _look(app: App, keep: Keep) -> _Found:
 def _do(app: App, keep: Keep) -> _Found:
     from pipesched.pipeline.retention import give_back, old_manifests, prune_cache, remove_manifest
     from pipesched.runs.ledger import Ledger
-    from pipesched.runs.retention import Pruned, execute, plan
+    from pipesched.runs.retention import forget, plan, remove_files
 
     now, used = app.now(), _used(app)
-    found, running, free = Pruned(), False, 0
+    running, free = False, 0
     kept: list[str] = []
+    # What needs no database goes before any is written to: on a full disk it makes the room for that.
+    with Ledger.open(app.paths.ledger, create=False) as ledger:
+        found = remove_files(plan(ledger, app.paths, keep, now))
+    index_dir = app.paths.index_dir
+    old = old_manifests(index_dir, used=used, now=now)
+    for each in old:
+        remove_manifest(each)
     if app.paths.ledger.exists():
         with Ledger.open(app.paths.ledger, create=True) as ledger:
-            found = execute(plan(ledger, app.paths, keep, now), ledger)
+            forget(found, ledger)
             running = bool(ledger.active())
             try:
                 free = ledger.give_back()
             except PipeschedError as error:  # the rows have gone all the same
                 kept.append(f"the ledger stays as large as it was: {error.message}")
-    index_dir = app.paths.index_dir
-    old = old_manifests(index_dir, used=used, now=now)
-    for each in old:
-        remove_manifest(each)
     cache = prune_cache(index_dir, now=now, dry_run=False, running=running)
     if not running:  # it may be writing to them
         free += give_back(index_dir, dry_run=False)

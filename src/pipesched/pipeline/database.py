@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pipesched import compaction
 from pipesched.errors import Busy, DataError, InputOutputError, NotPermitted, PipeschedError
-from pipesched.files import umask
+from pipesched.files import is_full, umask
 
 BUSY_SECONDS = 30.0
 
@@ -197,8 +197,10 @@ def _ours(path: Path, error: sqlite3.Error) -> PipeschedError | None:
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Busy(f"{path} is being written by another process", hint="try again in a moment")
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return InputOutputError(f"cannot write {path}: {error}", hint="free some space: df -h")
+    if name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and is_full(path.parent)):
+        return InputOutputError(f"cannot write {path}: the disk is full", hint="free some space: df -h")
+    if name.startswith("SQLITE_IOERR"):
+        return InputOutputError(f"cannot write {path}: {error}", hint="check the disk: df -h; dmesg | tail")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
         return NotPermitted(
             f"cannot open {path}: {error}", hint=f"check who owns it: ls -ld {path.parent} {path}"

@@ -139,7 +139,9 @@ def _translate(path: Path, error: sqlite3.Error) -> PipeschedError | None:
     match code:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return _damaged(path, str(error))
-        case sqlite3.SQLITE_FULL:
+        case _ if code == sqlite3.SQLITE_FULL or (
+            code == sqlite3.SQLITE_IOERR and files.is_full(path.parent)
+        ):
             return InputOutputError(f"cannot write {path}: the disk is full", hint="free some space: df -h")
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOMEM | sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_PROTOCOL:
             return InputOutputError(f"cannot use {path}: {error}", hint="check the disk: df -h; dmesg | tail")

@@ -156,16 +156,26 @@ class Pruned:
 
 def execute(plan: RetentionPlan, ledger: Ledger) -> Pruned:
     """Remove what the plan names; may be killed anywhere, and done again. Raises what the ledger raises."""
-    gone: list[OldRun] = []
+    done = remove_files(plan)
+    forget(done, ledger)
+    return done
+
+
+def remove_files(plan: RetentionPlan) -> Pruned:
+    """The first half: durable, without the ledger, which cannot be written to while the disk is full."""
     kept: list[str] = []
-    for start in range(0, len(plan.runs), BATCH):
-        batch = [run for run in plan.runs[start : start + BATCH] if _remove(run, kept)]
-        for folder in {file.path.parent for run in batch for file in run.files}:
-            with suppress(OSError):
-                fsync_dir(folder)
-        ledger.forget(run.run_id for run in batch if run.row)
-        gone += batch
+    gone = [run for run in plan.runs if _remove(run, kept)]
+    for folder in {file.path.parent for run in gone for file in run.files}:
+        with suppress(OSError):
+            fsync_dir(folder)
     return Pruned(RetentionPlan(tuple(gone)), tuple(kept))
+
+
+def forget(done: Pruned, ledger: Ledger) -> None:
+    """The second half: the rows of the runs whose files went. Raises what the ledger raises."""
+    rows = [run.run_id for run in done.gone.runs if run.row]
+    for start in range(0, len(rows), BATCH):
+        ledger.forget(rows[start : start + BATCH])
 
 
 def _remove(run: OldRun, kept: list[str]) -> bool:
