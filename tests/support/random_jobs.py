@@ -162,7 +162,7 @@ def job_lists(draw: st.DrawFn, *, trigger: st.SearchStrategy = triggers, most: i
     found: list[Job] = []
     for job_id in draw(st.lists(ids, max_size=most, unique=True)):
         job = draw(jobs(job_id=job_id, trigger=trigger))
-        if found and draw(st.booleans()):
+        if found and job.trigger.key.strip().lower() != "@reboot" and draw(st.booleans()):
             after = tuple(
                 draw(st.lists(st.sampled_from([each.id for each in found]), unique=True, max_size=2))
             )
