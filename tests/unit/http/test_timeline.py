@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipesched.http.documents import Documents
-from pipesched.http.timeline import AHEAD, BACK, CELL, LANES, Window, cells, fires
+from pipesched.http.timeline import AHEAD, BACK, CELL, KEY, LANES, Window, cells, fires
 from pipesched.jobs.model import JobPolicy
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.model import Run
@@ -190,3 +190,9 @@ def test_marks_stay_inside_the_window_and_lose_no_failure(runs: list[tuple[int, 
     assert {
         float(rect.get("x", -1)) // CELL for rect in drawn if rect.get("class") in {"failed", "lost"}
     } == failed
+
+
+def test_the_legend_names_interrupted_runs_beside_partial_ones() -> None:
+    assert '<span class="key partial">partial</span><span class="key interrupted">interrupted</span>' in str(
+        KEY
+    )
