@@ -71,6 +71,6 @@ def _refuse_where_one_is_gone(app: App) -> None:
     path = app.paths.job_file
     if not path.exists() and is_gone(app.paths, app.now()):
         raise CannotCreate(
-            f"the job file {path} is gone: {app.paths.state_dir} knows the jobs that were in it",
+            f"the job file {path} is gone: {app.paths.state_dir} knows jobs, which it or another one held",
             hint=f"put it back (an older one may be beside it as {path.name}.bak), or begin anew with init --force",
         )
