@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import re
 import stat
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pipesched.errors import CannotCreate, InputOutputError, NotPermitted
 from pipesched.settings import STATE_DIR, STATE_NAMES
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import threading
@@ -145,7 +148,7 @@ def private_dir(folder: Path) -> Path:
     """
     try:
         if not folder.is_symlink():
-            _check_made_for_root(folder)
+            _warn_root(folder)
             folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         check_owner(folder)
         # By descriptor, so that what is swapped in after the check is not what is opened up.
@@ -166,13 +169,14 @@ def private_dir(folder: Path) -> Path:
     return folder
 
 
-def _check_made_for_root(folder: Path) -> None:
-    """Keep root from making `folder` in somebody else's, who could not use it. Raises NotPermitted, OSError."""
+def _warn_root(folder: Path) -> None:
+    """Root that makes `folder` in somebody else's is warned: they cannot use it. In a container it may be meant. Raises OSError."""
     if os.geteuid() != 0 or folder.exists():
         return
     place = next(each for each in folder.parents if each.exists())
     if place.stat().st_uid != 0:
-        raise _of_somebody_else(place, place.stat().st_uid)
+        told = _of_somebody_else(place, place.stat().st_uid)
+        log.warning("%s, so that they cannot use %s; %s", told.message, folder, told.hint)
 
 
 def _check_not_in_use(folder: Path, mode: int) -> None:

@@ -462,18 +462,12 @@ def test_root_does_not_write_into_anothers_state_folder(tmp_path: Path, argument
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-@pytest.mark.parametrize(
-    "arguments", [["run"], ["run", "--data-dir", "nowhere"], ["daemon", "--once", "--no-http"]], ids=" ".join
-)
-def test_root_makes_no_state_folder_in_anothers_project(tmp_path: Path, arguments: list[str]) -> None:
+def test_root_is_warned_in_anothers_project_and_works_there_as_in_a_container(tmp_path: Path) -> None:
     write_posts(tmp_path / "data")
-    pipesched("init", cwd=tmp_path)
     os.chown(tmp_path, NOBODY, NOBODY)
-    before = sorted(tmp_path.iterdir())
-    done = pipesched(*arguments, "--json", cwd=tmp_path)
-    assert (done.code, done.json["error"]["code"]) == (77, "not_permitted"), done
-    assert "sudo -u nobody" in done.json["error"]["hint"]
-    assert sorted(tmp_path.iterdir()) == before
+    done = pipesched("run", "--json", cwd=tmp_path)
+    assert (done.code, done.json["status"]) == (0, "succeeded")
+    assert "sudo -u nobody" in done.err
 
 
 def test_the_state_folder_is_private(indexed: Project) -> None:

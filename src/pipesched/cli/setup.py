@@ -25,7 +25,7 @@ def init(
     """Write schedules.json with three jobs: nightly incremental, weekly from nothing, hourly a dry run.
 
     Options become the file's defaults, which hold for every job that does not say otherwise. Exit: 73 where there is a
-    file already, or it is gone and the ledger knows its jobs.
+    file already, or it is gone under a running scheduler.
 
     Example: pipesched init --timezone Europe/Berlin --data-dir content/posts
     """
@@ -64,13 +64,13 @@ def init(
 
 
 def _refuse_where_one_is_gone(app: App) -> None:
-    """Three new jobs in place of those that the ledger knows would run as if nothing were missing."""
+    """A scheduler would take the three new jobs for those that it had. Raises CannotCreate."""
     from pipesched.errors import CannotCreate
-    from pipesched.views.absence import is_gone
+    from pipesched.views.scheduler import read_facts
 
     path = app.paths.job_file
-    if not path.exists() and is_gone(app.paths, app.now()):
+    if not path.exists() and read_facts(app.paths, app.now()).running:
         raise CannotCreate(
-            f"the job file {path} is gone: {app.paths.state_dir} knows jobs, which it or another one held",
+            f"the job file {path} is gone, and a scheduler runs with the jobs that it held",
             hint=f"put it back (an older one may be beside it as {path.name}.bak), or begin anew with init --force",
         )
