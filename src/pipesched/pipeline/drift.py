@@ -138,7 +138,7 @@ def mark_all_missing(manifest: Manifest, generation: int) -> None:
 
 
 def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]) -> list[str]:
-    """Make the record anew from a collection that bears our mark; returns the ids of rows that are not ours.
+    """Make the record anew, in the caller's transaction, from a collection with our mark; returns the ids of rows that are not ours.
 
     What the rows say is recorded as it is, and every file has to be read: whatever is not as the folder says is then changed.
     """
@@ -153,18 +153,17 @@ def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]
                 extra.append(record.id)
             else:
                 rows.append((row, int(str(record.metadata.get("content_length", 0)) or 0)))
-        with database.transaction():
-            database.execute_many(
-                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (generation, row.id, row.source, row.ordinal, row.text_hash, row.metadata_hash)
-                    for row, _ in rows
-                ],
-            )
-            database.execute_many(
-                "INSERT OR IGNORE INTO files VALUES (?, ?, '', 0, '', '', 'indexed', '', 0, ?)",
-                [(generation, row.source, length) for row, length in rows],
-            )
+        database.execute_many(
+            "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (generation, row.id, row.source, row.ordinal, row.text_hash, row.metadata_hash)
+                for row, _ in rows
+            ],
+        )
+        database.execute_many(
+            "INSERT OR IGNORE INTO files VALUES (?, ?, '', 0, '', '', 'indexed', '', 0, ?)",
+            [(generation, row.source, length) for row, length in rows],
+        )
     _recount(manifest, generation)
     return extra
 

@@ -10,6 +10,7 @@ VARIABLE: Final = "PIPESCHED_FAULT"
 """`POINT:kill` (SIGKILL) or `POINT:raise` (FaultReached), with `:N` for the Nth time. Only tests set it."""
 
 POINTS: Final = (
+    "read-back",
     "scanned",
     "created",
     "cached",

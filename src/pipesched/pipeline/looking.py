@@ -54,6 +54,7 @@ def look(session: Session, *, check: Check, replacing: bool) -> Met:
         taken = take_over(session, live)
         retire_strays(session)
         return Met(taken, present, imported=True)
+    session.check_data_dir(live, manifest.generation("building"))  # before anything in the store is mended
     if live is not None and live.uuid:
         _check_drift(session, live, present, check=check, replacing=replacing)
     elif live is None and any(

@@ -66,7 +66,6 @@ class Run:
 
             drop(session, building)
             building = None
-        session.check_data_dir(live, building)
         known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
         target = IndexSettings.of(options, session.identify(known[-1] if known else None))
         decision = decide(

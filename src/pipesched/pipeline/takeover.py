@@ -6,7 +6,7 @@ import re
 
 from pipesched.errors import CollectionNotOurs
 from pipesched.options import PipelineOptions
-from pipesched.pipeline import drift
+from pipesched.pipeline import drift, faults
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.manifest import manifest_path
 from pipesched.pipeline.mode import Generation
@@ -18,7 +18,8 @@ from pipesched.pipeline.stores.mark import Mark
 def take_over(session: Session, live: Generation | None) -> Generation:
     """The live generation as the collection's mark describes it, its rows read back into the manifest.
 
-    Without a mark: with --adopt a generation of unknown settings, which is replaced by one of ours. Raises CollectionNotOurs.
+    Without a mark: with --adopt a generation of unknown settings, which is replaced by one of ours. Raises CollectionNotOurs,
+    and SettingsConflict (another folder's), with nothing changed.
     """
     options, manifest = session.options, session.manifest
     info = session.store.find(session.collection)
@@ -28,28 +29,32 @@ def take_over(session: Session, live: Generation | None) -> Generation:
         raise not_ours(options)
     numbers = [generation.number for generation in manifest.generations() if generation is not live]
     number = max([mark.generation if mark else 1, 1, *(number + 1 for number in numbers)])
-    if live is not None:
-        manifest.forget_generation(live.number)
-    generation = manifest.put_generation(
-        Generation(
-            number=number,
-            name=session.collection,
-            uuid=info.uuid,
-            state="live",
-            settings=_settings(session, mark),
-            data_dir=mark.data_dir if mark else "",
-            pattern=mark.data_dir_pattern if mark else "",
-            documents="",
-            mode="full",
-            reason="",
-            fresh_after=None,
-            since=session.timestamp,
-        )
+    generation = Generation(
+        number=number,
+        name=session.collection,
+        uuid=info.uuid,
+        state="live",
+        settings=_settings(session, mark),
+        data_dir=mark.data_dir if mark else "",
+        pattern=mark.data_dir_pattern if mark else "",
+        documents="",
+        mode="full",
+        reason="",
+        fresh_after=None,
+        since=session.timestamp,
     )
-    if mark is not None:
-        session.progress.phase("reading the collection back")
-        extra = drift.read_back(manifest, number, session.store.pages(session.collection))
-        session.store.delete(session.collection, extra)
+    session.check_data_dir(generation, None)
+    extra: list[str] = []
+    # All or nothing: a generation that is recorded without its rows would have them all for somebody else's.
+    with manifest.database.transaction():
+        if live is not None:
+            manifest.forget_generation(live.number)
+        manifest.put_generation(generation)
+        if mark is not None:
+            session.progress.phase("reading the collection back")
+            extra = drift.read_back(manifest, number, session.store.pages(session.collection))
+            faults.reach("read-back")
+    session.store.delete(session.collection, extra)
     return generation
 
 

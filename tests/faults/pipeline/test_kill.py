@@ -120,6 +120,7 @@ BUILDING = [
     "finished",
 ]
 DROPPING = ["retired-dropped"]
+READING_BACK = ["read-back"]
 
 
 def killed_at(children: Children, index: Index, point: str, **options: Any) -> None:
@@ -171,8 +172,26 @@ def test_a_kill_at_any_step_of_a_new_generation_is_mended_by_the_next_run(
     assert max(embedded(index).values()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_kill_while_a_lost_state_is_read_back_takes_no_row_from_the_collection(
+    children: Children, index: Index, rebuild: bool
+) -> None:
+    posts(index, 6)
+    run_cleanly(children, index)
+    before = index.rows()
+    for state in index.index_dir.glob("posts-*"):
+        state.unlink()
+    killed_at(children, index, "read-back", rebuild=rebuild)
+    assert same(index.rows(), before)
+    run_cleanly(children, index)
+    expect_as_fresh(index)
+    assert "not ours" not in (index.home / "log.outcome").read_text()
+    assert max(embedded(index).values()) == 1
+
+
 def test_every_step_that_a_run_can_die_at_is_tried_here() -> None:
-    assert set(faults.POINTS) == {*UPDATING, *BUILDING, *DROPPING}
+    assert set(faults.POINTS) == {*UPDATING, *BUILDING, *DROPPING, *READING_BACK}
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipesched.errors import CollectionNotOurs
+from pipesched.errors import CollectionNotOurs, SettingsConflict
 from pipesched.pipeline import faults
 from pipesched.pipeline.stores import open_store
 from support.chroma_server import chroma_server
@@ -137,6 +137,23 @@ def test_a_state_lost_in_the_middle_of_a_swap_leaves_nothing_in_the_way(
     assert names(index) == {"posts"}
     ours, wanted = index.rows(), index.fresh(chunk_size=70)
     assert same(ours, wanted), difference(ours, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_from_another_folder_is_refused_before_anything_is_mended(index: Index, lost: bool) -> None:
+    if lost:
+        shutil.rmtree(index.index_dir)
+    store = open_store(index.options.storage_path)
+    first, *_ = next(store.pages("posts", vectors=True))
+    store.upsert("posts", [replace(first, id="foreign", metadata={"whose": "theirs"})])
+    store.close()
+    before = index.rows()
+    elsewhere = index.home / "elsewhere"
+    elsewhere.mkdir()
+    with pytest.raises(SettingsConflict, match="is filled from"):
+        index.run(data_dir=str(elsewhere))
+    assert index.rows().keys() == before.keys()
 
 
 @pytest.mark.slow
