@@ -46,7 +46,10 @@ class Item:
 
     @property
     def chunks(self) -> int:
-        return len(self.entry.rows) if self.entry and self.entry.rows else self.had
+        """Those it has now; of a document that goes, those that go with it."""
+        if self.entry is not None and self.entry.file.state == "indexed":
+            return len(self.entry.rows)
+        return self.had
 
 
 @dataclass(slots=True)

@@ -183,6 +183,11 @@ class Manifest:
         )
         return {row[0]: RecordedFile._make(row) for row in rows}
 
+    def pending(self, generation: int) -> list[str]:
+        """The documents that a dead run had begun to put in."""
+        sql = "SELECT source FROM files WHERE generation = ? AND state = 'pending'"
+        return [row[0] for row in self.database.rows(sql, (generation,))]
+
     def rows_of(self, generation: int, sources: Sequence[str]) -> dict[str, dict[str, str]]:
         """The metadata hash of each recorded row by id, by source."""
         found: dict[str, dict[str, str]] = {source: {} for source in sources}

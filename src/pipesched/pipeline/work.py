@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline import documents
@@ -100,13 +101,7 @@ class Work:
 
         session = self.session
         session.progress.total(len(plan.readings))
-        if plan.forgotten:
-            rows = self.manifest.rows_of(generation.number, plan.forgotten)
-            orphans = [row for source in plan.forgotten for row in rows[source]]
-            if orphans:
-                session.changing()
-                session.store.delete(generation.name, orphans)
-            self.manifest.commit(generation.number, (), plan.forgotten)
+        self._forget(plan.forgotten, generation)
         reader = Reader(
             settings=session.document_settings,
             parse=session.documents,
@@ -120,7 +115,20 @@ class Work:
                 self.put(batch, generation, vectors, writer, count=count)
             for batch in removal_batches(plan.removals, self.manifest, generation.number):
                 self.put(batch, generation, vectors, writer, count=count)
+        # What a dead run had begun to put in, and fails now, was never whole: there is no old version of it to keep.
+        self._forget(self.manifest.pending(generation.number), generation)
         self.time("write")
+
+    def _forget(self, sources: Sequence[str], generation: Generation) -> None:
+        """Take out what there may be of documents that are no part of the collection, and their record."""
+        if not sources:
+            return
+        rows = self.manifest.rows_of(generation.number, sources)
+        orphans = [row for source in sources for row in rows[source]]
+        if orphans:
+            self.session.changing()
+            self.session.store.delete(generation.name, orphans)
+        self.manifest.commit(generation.number, (), sources)
 
     def put(
         self, batch: Batch, generation: Generation, vectors: Vectors, writer: Writer, *, count: bool

@@ -361,6 +361,7 @@ def test_a_thousand_jobs_due_in_one_second_all_run_once_and_in_order_while_the_e
         answer = get(address, "/scheduler/status")
         assert answer.status == 200
         took.append(answer.seconds)
+        time.sleep(0.05)  # the endpoint lets nobody ask more than 20 times a second
         return answer.json["jobs_executed"] == len(jobs)
 
     daemon.wait_for(all_ran, "the end of all runs", 120)

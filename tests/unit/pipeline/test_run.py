@@ -18,6 +18,7 @@ from pipesched.errors import (
     SettingsConflict,
 )
 from pipesched.files import KernelLock
+from pipesched.pipeline import faults
 from pipesched.pipeline.cache import FILE
 from pipesched.pipeline.manifest import manifest_path
 from pipesched.pipeline.stores import lock_path
@@ -98,6 +99,36 @@ def test_a_metadata_edit_embeds_nothing(index: Index) -> None:
     assert out.documents[0].reason == "its content changed: metadata only"
     assert (out.stats.chunks_embedded, out.stats.chunks_from_cache, out.stats.chunks_updated) == (0, 0, 3)
     as_fresh(index)
+
+
+def test_a_document_that_a_dead_run_had_begun_and_that_fails_now_is_not_left_in_the_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index(tmp_path)
+    index.write("a.md", "First.")
+    index.write("b.md", "Second.")
+    with monkeypatch.context() as patch:
+        patch.setenv(faults.VARIABLE, "upserted:raise")
+        with pytest.raises(faults.FaultReached):
+            index.run()
+    assert len(index.rows()) == 2
+    index.write("a.md", "---\ntitle: [\n---\nx")
+    out = index.run()
+    assert (out.status, out.stats.total_chunks) == ("partial", 1)
+    assert [row[1]["source"] for row in index.rows().values()] == ["b.md"]
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_document_that_was_emptied_has_no_chunks_in_the_plan_and_in_the_report(
+    tmp_path: Path, rebuild: bool
+) -> None:
+    index = Index(tmp_path)
+    index.write("a.md", "Something.")
+    index.run()
+    index.write("a.md", "", age=1)
+    planned, done = index.run(rebuild=rebuild, dry_run=True), index.run(rebuild=rebuild)
+    assert planned.documents == done.documents
+    assert [(change.change, change.chunks) for change in done.documents] == [("modified", 0)]
 
 
 def test_a_key_taken_out_of_the_front_matter_is_gone_from_the_metadata(index: Index) -> None:
