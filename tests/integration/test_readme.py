@@ -1,6 +1,5 @@
 """What README.md tells a new user to type works as it stands there."""
 
-import os
 import re
 import shutil
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipesched.cli.registry import COMMANDS
-from support.command import PIPESCHED, clean_environment, pipesched
+from support.command import PIPESCHED, clean_environment, pipesched, shell
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -36,21 +35,6 @@ def blog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blog")
     shutil.copytree(ROOT / "examples" / "blog", folder / "content" / "posts")
     return folder
-
-
-def shell(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = clean_environment()
-    env["PATH"] = f"{Path(PIPESCHED).parent}{os.pathsep}{env['PATH']}"
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:

@@ -1,13 +1,11 @@
 """docs/tutorial.md works as it stands there: every shell block in its order, in one shell, with the output that it shows."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from support.command import PIPESCHED, clean_environment
+from support.command import shell
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL)
@@ -32,20 +30,9 @@ def pattern(shown: str) -> re.Pattern[str]:
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     scripts = [text for kind, text in BLOCKS if kind == "sh"]
     assert len(scripts) == TUTORIAL.count("```sh") > 10
-    env = clean_environment()
-    env["PATH"] = f"{Path(PIPESCHED).parent}{os.pathsep}{env['PATH']}"
     # One shell for all, as a reader has it: `cd` and background jobs last. -m: `kill %1` needs job control.
     whole = "".join(f"{script}echo '{MARK}'\n" for script in scripts)
-    done = subprocess.run(
-        ["bash", "-m", "-euo", "pipefail", "-c", whole],
-        cwd=tmp_path,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = shell(whole, tmp_path, options=["-m"], timeout=240)
     outputs = done.stdout.split(f"{MARK}\n")
     assert done.returncode == 0, outputs[-1] + done.stderr
     outputs.pop()

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,24 @@ def pipesched(
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def shell(
+    script: str, cwd: Path, *, options: Sequence[str] = (), timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """`script` in bash, as a reader of the documents types it: it stops at the first command that fails."""
+    env = clean_environment()
+    env["PATH"] = f"{Path(PIPESCHED).parent}{os.pathsep}{env['PATH']}"
+    return subprocess.run(
+        ["bash", *options, "-euo", "pipefail", "-c", script],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 def start(

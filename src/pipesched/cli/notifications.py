@@ -73,7 +73,7 @@ def notify_test(
 def _note(app: App, answers: Sequence[Delivered]) -> None:
     """For `health`. Whether a variable is set is for the daemon to say, which has another environment."""
     from pipesched.notify.delivery import Courier
-    from pipesched.views.refusals import Refusal, Refusals
+    from pipesched.runs.refusals import Refusal, Refusals
 
     refusals, courier = Refusals(app.paths.notified_dir), Courier(os.environ)
     found: list[tuple[str, Refusal | None]] = []

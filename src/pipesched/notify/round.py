@@ -14,8 +14,8 @@ from pipesched.notify.message import MOST_ALONE, Message, Surroundings, compose,
 from pipesched.notify.standing import Looker, Source, schedule_words
 from pipesched.notify.told import ToldFiles
 from pipesched.runs.hints import last_hint
+from pipesched.runs.refusals import Refusal, Refusals
 from pipesched.settings import Paths
-from pipesched.views.refusals import Refusal, Refusals
 from pipesched.views.snapshot import JobView
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 from pipesched.errors import PipeschedError, ServiceUnavailable
 from pipesched.jobs.masking import masked
 from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run, RunState
+from pipesched.runs.refusals import Refusals
 from pipesched.schedule.outlook import open_schedule
 from pipesched.settings import Paths
 from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
 from pipesched.views.index_rules import CollectionFacts, EmbedderFacts
-from pipesched.views.refusals import Refusals
 
 if TYPE_CHECKING:
     from pipesched.options import PipelineConfig

@@ -20,6 +20,7 @@ from pipesched.errors import DataError, InputOutputError, NotPermitted, Pipesche
 from pipesched.jobs.model import CronTrigger, Job
 from pipesched.jobs.store import JobStore
 from support.command import clean_environment, pipesched
+from support.disk import fill, small_disk
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -109,35 +110,21 @@ def test_a_write_that_fails_halfway_is_an_error_and_the_old_bytes_stay(tmp_path:
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("this machine does not let root mount")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "small", "256k") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_named_and_the_old_bytes_stay(mounted: Path) -> None:
     assert pipesched("add-cron", "a", "0 2 * * *", cwd=mounted).code == 0
     before = (mounted / "schedules.json").read_bytes()
-    with (mounted / "filler").open("wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(b"x" * 4096)
-        except OSError:
-            pass
+    filler = fill(mounted)
     done = pipesched("add-cron", "b", "0 3 * * *", "--json", cwd=mounted)
     assert done.code == 74
     assert "No space left" in done.json["error"]["message"]
     assert "df -h" in done.json["error"]["hint"]
     assert (mounted / "schedules.json").read_bytes() == before
     assert pipesched("list", "--json", cwd=mounted).json["jobs"][0]["id"] == "a"
-    (mounted / "filler").unlink()
+    filler.unlink()
     assert pipesched("add-cron", "b", "0 3 * * *", cwd=mounted).code == 0
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,33 +11,15 @@ import pytest
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.logs import log_path
 from support.command import pipesched
+from support.disk import fill, small_disk
 from support.world import NOW, World
 
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("this machine does not let root mount")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path) -> None:
-    with (folder / "filler").open("wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(b"x" * 4096)
-        except OSError:
-            pass
-    assert os.statvfs(folder).f_bavail == 0
+    with small_disk(tmp_path / "small", "1m") as folder:
+        yield folder
 
 
 def killed_while_it_writes(ledger: Path) -> None:

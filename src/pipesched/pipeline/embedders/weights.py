@@ -31,7 +31,7 @@ _REINSTALL: Final = f"pip install --force-reinstall {PACKAGE}=={PACKAGE_VERSION}
 
 def packaged_file() -> Path:
     """Where the package keeps model.onnx, found without running its code. Raises ModelMissing."""
-    # Not importlib.metadata, which takes 10 ms to load, as long as a run without changes may think about 2,000 posts.
+    # Not importlib.metadata: every run asks, and it takes 10 ms to import.
     spec = find_spec(_MODULE)
     if spec is None or not spec.submodule_search_locations:
         raise ModelMissing(
