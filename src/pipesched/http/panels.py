@@ -226,7 +226,7 @@ def collection_row(view: CollectionView, facts: PageFacts) -> Markup:
         cell("", tag("span", foreign(view.place.name), class_="name"), sub(foreign(view.place.storage))),
         cell(
             "Fresh",
-            "never synced" if age is None else f"{span(age)} old",
+            "no sync by its jobs yet" if age is None else f"{span(age)} old",
             sub(foreign(view.job_id)) if view.job_id else "",
         ),
         cell("What is wrong", join(wrong, "; ")),

@@ -216,14 +216,18 @@ class Session:
 
     def check_data_dir(self, live: Generation | None, building: Generation | None) -> None:
         """Raises SettingsConflict when the collection was filled from another folder."""
+        if live is not None and not (building is not None and building.data_dir == self.options.data_dir):
+            self.check_filled_from(live.data_dir)
+
+    def check_filled_from(self, data_dir: str) -> None:
+        """Raises SettingsConflict where `data_dir` ("": not known) is not the folder of this run."""
         options = self.options
-        if live is None or not live.data_dir or options.force_recreate:
+        if not data_dir or options.force_recreate or data_dir == options.data_dir:
             return
-        known = {live.data_dir} | ({building.data_dir} if building else set())
-        if options.data_dir in known or os.path.realpath(live.data_dir) == os.path.realpath(options.data_dir):
+        if os.path.realpath(data_dir) == os.path.realpath(options.data_dir):
             return
         raise SettingsConflict(
-            f"the collection {options.collection_name} is filled from {live.data_dir}, not from {options.data_dir}",
+            f"the collection {options.collection_name} is filled from {data_dir}, not from {options.data_dir}",
             hint="name another --collection-name, or let --force-recreate fill this one from the new folder",
             code="data_dir_conflict",
         )

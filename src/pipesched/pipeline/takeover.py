@@ -43,7 +43,7 @@ def take_over(session: Session, live: Generation | None) -> Generation:
         fresh_after=None,
         since=session.timestamp,
     )
-    session.check_data_dir(generation, None)
+    session.check_filled_from(generation.data_dir)
     extra: list[str] = []
     # All or nothing: a generation that is recorded without its rows would have them all for somebody else's.
     with manifest.database.transaction():

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pipesched.errors import Busy, CollectionNotOurs, DataError, NotFound
+from pipesched.errors import Busy, CollectionNotOurs, DataError, NotFound, SettingsConflict
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents, drift
 from pipesched.pipeline.backends import Backends, NoProgress, Progress
@@ -213,6 +213,12 @@ def _compare(
     if found.extra and wanted.withheld:
         said.append(f"{wanted.withheld}: a run withholds these deletes")
         hint = "--allow-mass-delete lets them through"
+    if found:
+        try:
+            session.check_filled_from(mark.data_dir if mark else "")
+        except SettingsConflict as conflict:  # a run would be refused, and mend nothing
+            said.append(conflict.message)
+            hint = conflict.hint
     return Verified(drift=found, other=other, failed=failed, message="; ".join(said), hint=hint)
 
 

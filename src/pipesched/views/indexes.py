@@ -118,7 +118,7 @@ class CollectionView:
         """
         name = f"{self.place.name} in {self.place.shown}" if placed else self.place.name
         if self.synced_at is None:
-            return f"{name}: never synced"
+            return f"{name}: no sync by its jobs yet"
         held = [
             f"{span(now - self.synced_at)} old",
             "" if self.documents is None else count(self.documents, "document"),

@@ -22,6 +22,8 @@ WORDS: Final = {
     "missed": "was missed",
     "skipped": "was skipped",
 }
+_DAEMON: Final = "the daemon "
+"""How the reason of a run begins that the daemon's own stop cut off, and that is owed (see daemon.scheduler)."""
 _CANCELLED: Final = "cancelled"
 """How the reason of a run begins that somebody ended on purpose."""
 
@@ -41,13 +43,19 @@ def check_once(job: JobFacts, now: datetime) -> Check | None:
 
 
 def check_cut_off(job: JobFacts) -> Check | None:
-    """Its last run was interrupted, and not because somebody cancelled it."""
+    """Its last run was interrupted, not because somebody cancelled it, and nothing makes up for it yet."""
     last = job.last
     if last is None or last.status != "interrupted" or last.reason.startswith(_CANCELLED):
         return None
-    return Check(
-        "warn", f"its last run was cut off{because(last)}", f"pipesched run {job.job_id} to make up for it"
+    if job.running_since is not None:
+        return None
+    owed = last.reason.startswith(_DAEMON)
+    hint = (
+        "the scheduler, once it runs, starts it again"
+        if owed
+        else f"pipesched run {job.job_id} to make up for it"
     )
+    return Check("warn", f"its last run was cut off{because(last)}", hint)
 
 
 def to_come(job: JobFacts, now: datetime) -> str:

@@ -156,7 +156,7 @@ def test_a_collection_says_how_old_it_is_and_what_is_wrong_with_it(world: World)
     for words in (
         "2 h 59 min old",
         "4,000 chunks",
-        "never synced",
+        "no sync by its jobs yet",
         "2 documents failed",
         "31 deletes withheld",
         "5 chunks changed",

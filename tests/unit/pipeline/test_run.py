@@ -715,6 +715,14 @@ def test_verify_says_what_differs_where_only_an_option_is_another(index: Index) 
     assert all(line.endswith(": url") for kind, lines in found.differences() for line in lines)
 
 
+def test_verify_offers_no_repair_that_would_be_refused(index: Index, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    found = index.verify(data_dir=str(elsewhere))
+    assert "is filled from" in found.message
+    assert "--force-recreate" in found.hint
+
+
 def test_verify_says_what_somebody_changed(index: Index) -> None:
     first, second = sorted(index.disk["posts"].rows)[:2]
     rows = index.disk["posts"].rows

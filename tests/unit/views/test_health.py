@@ -216,6 +216,12 @@ JOBS = [
         "its last run was cut off: the scheduler stopped",
     ),
     (
+        "one that is being made up for does not",
+        replace(WELL, last=ended("interrupted", "the daemon stopped"), running_since=NOW),
+        "pass",
+        "last success",
+    ),
+    (
         "one that somebody cancelled does not",
         replace(WELL, last=ended("interrupted", "cancelled with pipesched cancel")),
         "pass",
@@ -319,6 +325,13 @@ def test_a_scheduler_that_has_just_started_may_catch_up_first() -> None:
     assert judged(CATCH_UP - timedelta(seconds=1)).status == "warn"
     assert "is catching up" in judged(CATCH_UP - timedelta(seconds=1)).message
     assert judged(CATCH_UP).status == "fail"
+
+
+def test_a_run_that_the_daemons_stop_cut_off_is_not_to_be_made_up_for_by_hand() -> None:
+    cut = replace(WELL, last=ended("interrupted", "the daemon stopped, and its drain timeout ended"))
+    assert check_job(cut, facts(cut)).hint == "the scheduler, once it runs, starts it again"
+    other = replace(WELL, last=ended("interrupted", "ended by SIGTERM"))
+    assert "pipesched run" in check_job(other, facts(other)).hint
 
 
 def test_an_auto_paused_job_hints_at_resume() -> None:

@@ -88,7 +88,7 @@ def test_people_are_told_of_each_collection_the_stalest_first(world: World) -> N
     world.ran("notes", NOW - timedelta(hours=8), documents={"new": 1, "chunks": 1})
     told = [line for line in lines(snapshot(world)) if line.startswith("index:")]
     assert told[:2] == [
-        "index:     drafts: never synced",
+        "index:     drafts: no sync by its jobs yet",
         "index:     notes: 7 h 59 min old, 1 document, 1 chunk",
     ]
     held, _, wrong = told[2].partition("; ")
@@ -218,7 +218,7 @@ def test_collections_of_one_name_are_told_apart_by_their_stores(world: World) ->
     world.job("c", config=PipelineConfig(storage_path="two", collection_name="other"))
     told = [line.split(": ", 1)[1].strip() for line in lines(snapshot(world)) if line.startswith("index:")]
     assert sorted(told) == [
-        f"blog_documents in {world.home}/one: never synced",
-        f"blog_documents in {world.home}/two: never synced",
-        "other: never synced",
+        f"blog_documents in {world.home}/one: no sync by its jobs yet",
+        f"blog_documents in {world.home}/two: no sync by its jobs yet",
+        "other: no sync by its jobs yet",
     ]
