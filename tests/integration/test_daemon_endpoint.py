@@ -68,7 +68,7 @@ def test_a_daemons_endpoint_is_found_asked_and_remembers_over_a_restart(tmp_path
 @pytest.mark.slow
 def test_a_daemon_speaks_https_and_takes_a_new_certificate_on_hup(tmp_path: Path) -> None:
     assert pipesched("init", cwd=tmp_path).code == 0
-    pair, new = make_pair(tmp_path, "first"), make_pair(tmp_path, "second")
+    pair, new = make_pair(tmp_path, "first"), make_pair(tmp_path, "second", days=90)
     options = ("--http", "127.0.0.1:0", "--tls-cert", pair.cert.name, "--tls-key", pair.key.name)
     with daemon(tmp_path, *options) as process:
         address = address_of(tmp_path)
@@ -77,6 +77,8 @@ def test_a_daemon_speaks_https_and_takes_a_new_certificate_on_hup(tmp_path: Path
         trusting = {"SSL_CERT_FILE": str(pair.cert)}
         asked = pipesched("health", "--url", url, "--json", cwd=tmp_path, env=trusting)
         assert asked.json["checks"]["scheduler"]["status"] == "pass", asked.out
+        assert certificate_check(tmp_path) == asked.json["checks"]["certificate"]
+        assert certificate_check(tmp_path)["status"] == "warn", "it is good for two days"
         known = tmp_path / "known.pem"
         known.write_bytes(new.cert.read_bytes())
         pair.cert.write_bytes(new.cert.read_bytes())
@@ -86,6 +88,13 @@ def test_a_daemon_speaks_https_and_takes_a_new_certificate_on_hup(tmp_path: Path
         while ssl.get_server_certificate(address) != known.read_text():
             assert time.monotonic() < deadline, "it shows the old one"
             time.sleep(0.05)
+        while certificate_check(tmp_path)["status"] != "pass":
+            assert time.monotonic() < deadline, "its end is not said anew"
+
+
+def certificate_check(folder: Path) -> dict[str, str]:
+    checks: dict[str, dict[str, str]] = pipesched("health", "--json", cwd=folder).json["checks"]
+    return checks["certificate"]
 
 
 def test_a_certificate_that_cannot_be_used_ends_the_daemon_at_once(tmp_path: Path) -> None:

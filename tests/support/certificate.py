@@ -23,13 +23,13 @@ class Pair:
         return (context or self.client()).wrap_socket(plain, server_hostname="localhost")
 
 
-def make_pair(folder: Path, name: str = "server") -> Pair:
-    """Self-signed, for localhost and 127.0.0.1."""
+def make_pair(folder: Path, name: str = "server", *, days: int = 2) -> Pair:
+    """Self-signed, for localhost and 127.0.0.1, good for so many days from now."""
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
     subprocess.run(
         [
             program("openssl", "openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-nodes", "-days", str(days), "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
             "-keyout", str(pair.key), "-out", str(pair.cert),
         ],
         check=True,

@@ -9,7 +9,7 @@ import selectors
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipesched import __version__
@@ -52,6 +52,10 @@ class Endpoint(Protocol):
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """When the certificate ends that it shows now (aware); None without one."""
 
     def reload(self) -> None:
         """On SIGHUP: read again what it was given as files."""
@@ -140,7 +144,7 @@ def serve(
         if server is not None:
             server.start()
             stack.callback(server.stop)
-            source.http = server.url
+            source.http, source.certificate_until = server.url, server.certificate_until
         if told is not None:
             told.start()
             stack.callback(told.stop)
@@ -148,7 +152,8 @@ def serve(
         recover(ledger, scheduler, now=clock.now())
         if not options.once:
             scheduler.take(planner.fire_at_start(clock.now()))
-        _announce(stack, paths, source, lock)
+        _announce(paths, source)
+        stack.callback(_withdraw, paths, lock)
         where = f", {source.http}" if source.http else ""
         log.info("%d jobs, pid %d, job file %s%s", len(watch.file.jobs), os.getpid(), paths.job_file, where)
         notifier.ready(f"{len(watch.file.jobs)} jobs")
@@ -168,7 +173,7 @@ def serve(
             beat=lambda: beat(paths),
             check_manual_runs=lambda: _check_manual_runs(ledger, clock),
             is_ours=lock.guards,
-            reload_endpoint=None if server is None else server.reload,
+            reload_endpoint=None if server is None else lambda: _reload(server, paths, source),
             housekeeper=Housekeeper(prune, paths.pruned, clock=clock, environ=environ)
             if prune is not None and not options.once
             else None,
@@ -239,19 +244,31 @@ def _report_reader(paths: Paths) -> Callable[[str], Mapping[str, Any] | None]:
     return read
 
 
-def _announce(stack: ExitStack, paths: Paths, source: DaemonSource, lock: KernelLock) -> None:
+def _announce(paths: Paths, source: DaemonSource) -> None:
     """Say on the disk who runs; a disk that does not take it is no reason not to schedule."""
-    said = DaemonFile(pid=os.getpid(), started_at=source.started_at, http=source.http, version=__version__)
+    said = DaemonFile(
+        pid=os.getpid(),
+        started_at=source.started_at,
+        http=source.http,
+        version=__version__,
+        certificate_until=source.certificate_until,
+    )
     try:
         said.write(paths)
     except PipeschedError as error:
         log.warning("%s; status and health know less now", error.message)
 
-    def withdraw() -> None:
-        if lock.guards():  # else the file is another daemon's
-            remove_daemon_file(paths)
 
-    stack.callback(withdraw)
+def _withdraw(paths: Paths, lock: KernelLock) -> None:
+    if lock.guards():  # else the file is another daemon's
+        remove_daemon_file(paths)
+
+
+def _reload(server: Endpoint, paths: Paths, source: DaemonSource) -> None:
+    server.reload()
+    if server.certificate_until != source.certificate_until:
+        source.certificate_until = server.certificate_until
+        _announce(paths, source)
 
 
 def _check_manual_runs(ledger: Ledger, clock: Clock) -> None:

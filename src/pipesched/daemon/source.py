@@ -34,6 +34,7 @@ class DaemonSource:
         self._started_at = clock.now()
         self._turned = (self._started_at, clock.monotonic())
         self.http: str | None = None
+        self.certificate_until: datetime | None = None
 
     @property
     def paths(self) -> Paths:
@@ -68,6 +69,7 @@ class DaemonSource:
             started_at=self._started_at,
             last_tick=self._turned[0].astimezone(UTC),
             version=__version__,
+            certificate_until=self.certificate_until,
         )
 
     def alive(self) -> bool:

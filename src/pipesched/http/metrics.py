@@ -149,11 +149,17 @@ class Scrape(Collector):
         )
         if facts.started_at is not None:
             start.add_metric([], facts.started_at.timestamp())
+        ends = GaugeMetricFamily(
+            "pipesched_certificate_expiry_timestamp_seconds",
+            "When the certificate ends that the endpoint shows.",
+        )
+        if facts.certificate_until is not None:
+            ends.add_metric([], facts.certificate_until.timestamp())
         queue = GaugeMetricFamily(
             "pipesched_scheduler_queue_length", "Runs that are due and wait for a worker or for their store."
         )
         queue.add_metric([], sum(run.status == "queued" for run in active))
-        yield from (tick, start, queue)
+        yield from (tick, start, ends, queue)
 
     def _health(self) -> Iterator[Metric]:
         whole = GaugeMetricFamily("pipesched_health_status", "0: pass, 1: warn, 2: fail.")

@@ -12,6 +12,7 @@ import socket
 import time
 from base64 import b64decode
 from binascii import Error as Base64Error
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -107,6 +108,11 @@ class StatusServer:
     def url(self) -> str:
         """`http://HOST:PORT`, or https, as bound; after `start`."""
         return f"{'http' if self._certificate is None else 'https'}://{self.address}"
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """When the certificate ends that is shown now; None without one."""
+        return None if self._certificate is None else self._certificate.until
 
     def reload(self) -> None:
         """Show the certificate that the files hold now; one that cannot be used changes nothing, and is warned of."""

@@ -45,6 +45,8 @@ FAILURES_IN_ROW: Final = 3
 RATE_RUNS: Final = 4
 RATE: Final = 0.5
 """Failing: a success rate below this over at least so many runs."""
+CERTIFICATE_DAYS: Final = 14
+"""A certificate that ends sooner is warned of; those who renew by machine do so 30 days ahead."""
 DISK_FAIL_BYTES: Final = 256 * 2**20
 DISK_WARN_BYTES: Final = 2**30
 DISK_WARN_SHARE: Final = 0.02
@@ -123,6 +125,8 @@ def health(facts: HealthFacts) -> Health:
     checks = {"job_file": check_job_file(facts), "scheduler": check_scheduler(facts)}
     if facts.scheduler.running:
         checks["loop"] = check_loop(facts.scheduler, facts.now)
+        if facts.scheduler.certificate_until is not None:
+            checks["certificate"] = check_certificate(facts.scheduler.certificate_until, facts.now)
     if facts.disks:
         checks["disk"] = check_disk(facts.disks)
     if facts.embedders:
@@ -188,6 +192,16 @@ def check_loop(scheduler: SchedulerFacts, now: datetime) -> Check:
             "restart the daemon, and keep its log: its last lines say where it hangs",
         )
     return Check("pass", f"turned {ago(scheduler.last_tick, now)}")
+
+
+def check_certificate(until: datetime, now: datetime) -> Check:
+    """Of the certificate that is shown, which may be older than its file. It stops no job, so that it is no failure."""
+    hint = "renew it, then have the daemon read it again: systemctl reload pipesched, or kill -HUP PID"
+    if until <= now:
+        return Check("warn", f"the endpoint's certificate ended {ago(until, now)}: clients refuse it", hint)
+    if until - now < timedelta(days=CERTIFICATE_DAYS):
+        return Check("warn", f"the endpoint's certificate ends in {span(until - now)}", hint)
+    return Check("pass", f"the endpoint's is good for {span(until - now)}")
 
 
 def check_disk(disks: Sequence[DiskFacts]) -> Check:

@@ -25,12 +25,16 @@ def daemon_file(paths: Paths) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class DaemonFile:
-    """What the daemon writes at its start. `http`: the endpoint's URL (`http://127.0.0.1:8765`), None with --no-http."""
+    """What the daemon writes at its start. `http`: the endpoint's URL (`http://127.0.0.1:8765`), None with --no-http.
+
+    `certificate_until` (aware): when the certificate that it shows ends; None without one.
+    """
 
     pid: int
     started_at: datetime
     http: str | None = None
     version: str = ""
+    certificate_until: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -38,6 +42,7 @@ class DaemonFile:
             "started_at": self.started_at.isoformat(),
             "http": self.http,
             "version": self.version,
+            "certificate_until": self.certificate_until.isoformat() if self.certificate_until else None,
         }
 
     @classmethod
@@ -46,10 +51,17 @@ class DaemonFile:
         try:
             started_at = datetime.fromisoformat(data["started_at"])
             http = data["http"]
-            if started_at.tzinfo is None or not isinstance(http, str | None):
+            until = data.get("certificate_until")
+            certificate_until = None if until is None else datetime.fromisoformat(until)
+            times = [at for at in (started_at, certificate_until) if at is not None]
+            if any(at.tzinfo is None for at in times) or not isinstance(http, str | None):
                 raise ValueError("not a daemon file")
             return cls(
-                pid=int(data["pid"]), started_at=started_at, http=http, version=str(data.get("version", ""))
+                pid=int(data["pid"]),
+                started_at=started_at,
+                http=http,
+                version=str(data.get("version", "")),
+                certificate_until=certificate_until,
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("not a daemon file") from error
@@ -76,7 +88,8 @@ class SchedulerFacts:
     """What is known of the scheduler from outside it.
 
     `running`: a process holds the daemon's lock. `last_tick`: when its loop last turned, for all that can be seen; kept
-    for a daemon that was killed, so that one learns since when nothing has been fired. Times are aware, UTC.
+    for a daemon that was killed, so that one learns since when nothing has been fired. `certificate_until`: when the certificate
+    that its endpoint shows ends. Times are aware, UTC.
     """
 
     running: bool
@@ -85,6 +98,7 @@ class SchedulerFacts:
     started_at: datetime | None = None
     last_tick: datetime | None = None
     version: str = ""
+    certificate_until: datetime | None = None
 
 
 def read_facts(paths: Paths, now: datetime) -> SchedulerFacts:
@@ -104,6 +118,7 @@ def read_facts(paths: Paths, now: datetime) -> SchedulerFacts:
         started_at=said.started_at,
         last_tick=last_tick,
         version=said.version,
+        certificate_until=said.certificate_until,
     )
 
 

@@ -64,7 +64,9 @@ def expressions() -> list[str]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The labels of each metric that the endpoint of a daemon with a past serves, by the metric's name."""
-    facts = SchedulerFacts(running=True, pid=42, started_at=NOW - timedelta(days=1), last_tick=NOW)
+    facts = SchedulerFacts(
+        running=True, pid=42, started_at=NOW - timedelta(days=1), last_tick=NOW, certificate_until=NOW
+    )
     world = World(tmp_path_factory.mktemp("world"), facts=facts)
     world.job("nightly")
     with Ledger.open(world.paths.ledger, create=True) as ledger:

@@ -3,6 +3,7 @@
 import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,50 @@ def test_a_new_certificate_is_shown_after_a_reload(
     pair.key.write_bytes(new.key.read_bytes())
     server.reload()
     assert ask(new.connect(address_of(server))).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def signed(folder: Path, *, days: int) -> Pair:
+    """A leaf without any extension, of an authority that is in no file of ours."""
+    authority = make_pair(folder, "authority")
+    leaf = Pair(folder / "leaf.pem", folder / "leaf.key")
+    request = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=leaf"]
+    request += ["-keyout", leaf.key, "-out", folder / "leaf.csr"]  # type: ignore[list-item]
+    signing = ["openssl", "x509", "-req", "-in", folder / "leaf.csr", "-days", str(days)]
+    signing += ["-CA", authority.cert, "-CAkey", authority.key, "-out", leaf.cert]
+    for command in (request, signing):
+        subprocess.run(command, check=True, capture_output=True)
+    return leaf
+
+
+def ends(pair: Pair) -> datetime:
+    command = ["openssl", "x509", "-in", pair.cert, "-noout", "-enddate"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter=")), UTC)
+
+
+def test_a_certificate_says_when_it_ends(pair: Pair, certificate: Certificate) -> None:
+    assert certificate.until == ends(pair)
+    assert timedelta(days=1) < ends(pair) - datetime.now(UTC) <= timedelta(days=2)
+
+
+@pytest.mark.parametrize("days", [5, 0])
+def test_so_does_one_of_an_authority_that_nobody_knows_also_when_it_has_ended(
+    tmp_path: Path, days: int
+) -> None:
+    leaf = signed(tmp_path, days=days)
+    assert Certificate(leaf.cert, leaf.key).until == ends(leaf)
+
+
+def test_what_counts_is_the_certificate_that_is_shown_not_the_file(
+    server: StatusServer, pair: Pair, tmp_path: Path
+) -> None:
+    before = server.certificate_until
+    new = make_pair(tmp_path, "new", days=90)
+    pair.cert.write_bytes(new.cert.read_bytes())
+    pair.key.write_bytes(new.key.read_bytes())
+    assert server.certificate_until == before
+    server.reload()
+    assert server.certificate_until == ends(new)
 
 
 def test_health_trusts_whom_the_environment_names(

@@ -350,6 +350,23 @@ def test_the_loop_of_a_scheduler_that_does_not_run_is_not_judged() -> None:
 
 
 @pytest.mark.parametrize(
+    ("days", "status", "says"),
+    [
+        (90, "pass", "good for 90 d"),
+        (14, "pass", "good for 14 d"),
+        (13, "warn", "ends in 13 d"),
+        (-2, "warn", "ended 2 d ago"),
+    ],
+)
+def test_a_certificate_is_warned_of_two_weeks_before_it_ends(days: int, status: str, says: str) -> None:
+    ending = replace(RUNNING, certificate_until=NOW + timedelta(days=days))
+    check = health(facts(WELL, scheduler=ending)).checks["certificate"]
+    assert (check.status, says in check.message) == (status, True), check.message
+    assert ("reload" in check.hint) is (status == "warn")
+    assert "certificate" not in health(facts(WELL)).checks, "plain HTTP has none"
+
+
+@pytest.mark.parametrize(
     ("free", "total", "status"),
     [
         (200 * GB, 270 * GB, "pass"),

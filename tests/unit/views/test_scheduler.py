@@ -38,7 +38,9 @@ def test_without_a_state_folder_nothing_runs_and_nothing_is_made(tmp_path: Path)
 
 
 def test_a_running_daemon_says_its_pid_address_and_heartbeat(paths: Paths) -> None:
-    said = DaemonFile(pid=os.getpid(), started_at=STARTED, http="http://127.0.0.1:8765", version="1.2.3")
+    said = DaemonFile(
+        os.getpid(), STARTED, http="https://127.0.0.1:8765", version="1.2.3", certificate_until=STARTED
+    )
     with KernelLock(paths.daemon_lock) as lock:
         assert lock.try_acquire()
         said.write(paths)
@@ -47,8 +49,8 @@ def test_a_running_daemon_says_its_pid_address_and_heartbeat(paths: Paths) -> No
         before = datetime.now(UTC) - timedelta(seconds=1)
         beat(paths)
         facts = read_facts(paths, soon())
-    assert (facts.running, facts.pid, facts.http) == (True, os.getpid(), "http://127.0.0.1:8765")
-    assert (facts.started_at, facts.version) == (STARTED, "1.2.3")
+    assert (facts.running, facts.pid, facts.http) == (True, os.getpid(), "https://127.0.0.1:8765")
+    assert (facts.started_at, facts.version, facts.certificate_until) == (STARTED, "1.2.3", STARTED)
     assert facts.last_tick is not None
     assert facts.last_tick >= before
 
@@ -107,3 +109,10 @@ def test_the_file_is_private_and_goes_with_the_daemon(paths: Paths) -> None:
 def test_a_daemon_file_survives_its_json() -> None:
     said = DaemonFile(pid=7, started_at=STARTED, http=None, version="0")
     assert DaemonFile.from_json(said.to_json()) == said
+    assert DaemonFile.from_json({**said.to_json(), "certificate_until": None}) == said
+
+
+@pytest.mark.parametrize("until", ["soon", "2027-01-01T00:00:00", 5])
+def test_a_certificates_end_that_is_no_time_is_no_daemon_file(until: object) -> None:
+    with pytest.raises(ValueError, match=r"not a daemon file|Invalid isoformat"):
+        DaemonFile.from_json({**DaemonFile(7, STARTED).to_json(), "certificate_until": until})
