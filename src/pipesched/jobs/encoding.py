@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from pipesched.errors import DataError
@@ -14,6 +14,7 @@ from pipesched.settings import SCHEMA_VERSION
 Json = dict[str, Any]
 Tables = dict[str, dict[str, Any]]
 TABLES: Final = ("meta", "defaults", "jobs")
+_LONGEST_NUMBER: Final = 19
 
 
 def parse(data: bytes, *, name: str) -> Tables:
@@ -47,20 +48,25 @@ def _table(table: str, raw: object, *, name: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _damaged(name, f"{table} is a {json_type(raw)}, not an object")
     if table != "jobs":
-        flat = not all(key.isdigit() for key in raw)
-        return {"1": raw} if flat else raw
-    if all(key.isdecimal() and key.isascii() for key in raw):
-        return raw
-    numbers = [int(key) for key in raw if key.isdecimal() and key.isascii()]
-    following = max(numbers, default=0)
+        return raw if all(map(_is_number, raw)) else {"1": raw}
+    following = _highest(raw)
     numbered: dict[str, Any] = {}
     for key, document in raw.items():
-        if key.isdecimal() and key.isascii():
+        if _is_number(key):
             numbered[key] = document
         else:
             following += 1
             numbered[str(following)] = {"id": key, **document} if isinstance(document, dict) else document
     return numbered
+
+
+def _is_number(key: str) -> bool:
+    """Whether TinyDB writes a document's number so: to it 01 is 1 too, and one of the two would be lost."""
+    return key.isascii() and key.isdecimal() and len(key) < _LONGEST_NUMBER and str(int(key)) == key
+
+
+def _highest(keys: Iterable[str]) -> int:
+    return max((int(key) for key in keys if _is_number(key)), default=0)
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> Json:
@@ -69,13 +75,13 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> Json:
     if len(found) == len(pairs):
         return found
     seen: set[str] = set()
-    following = max((int(key) for key in found if key.isdecimal() and key.isascii()), default=0)
+    following = _highest(found)
     kept: Json = {}
     for key, value in pairs:
         if key not in seen:
             seen.add(key)
             kept[key] = value
-        elif isinstance(value, dict) and "trigger" in value and key.isdecimal():
+        elif isinstance(value, dict) and "trigger" in value and _is_number(key):
             following += 1
             kept[str(following)] = value
         else:

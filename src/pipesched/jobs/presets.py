@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -156,7 +157,7 @@ def load_presets(project_folder: Path) -> Presets:
     broken: dict[str, DataError] = {}
     shipped = shipped_folder()
     folders = [shipped]
-    if not _same(shipped, project_folder):
+    if os.path.realpath(shipped) != os.path.realpath(project_folder):
         folders.append(project_folder)
     for folder in folders:
         for path in _files(folder):
@@ -167,10 +168,6 @@ def load_presets(project_folder: Path) -> Presets:
             except DataError as error:
                 broken[path.stem] = error
     return Presets(dict(sorted(known.items())), broken)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return other.exists() and one.exists() and one.samefile(other)
 
 
 def _files(folder: Path) -> list[Path]:

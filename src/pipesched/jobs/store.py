@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,6 +22,8 @@ from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pipesched.jobs.tables import Change
+
+log = logging.getLogger(__name__)
 
 LOCK_WAIT_SECONDS: Final = 30.0
 Check = Callable[[JobFile, Sequence[str]], None]
@@ -125,7 +128,7 @@ class JobStore:
                     raise _exists(job.id)
             _checked(change.before, jobs, check)
             over = [job for job in jobs if job.id in taken]
-            change.put_all(over)
+            change.put(over)
             change.insert([job for job in jobs if job.id not in taken])
             if defaults is not None:
                 change.set_defaults(defaults)
@@ -147,8 +150,7 @@ class JobStore:
             before = transaction.before
             changed = [change(before.job(job_id)) for job_id in dict.fromkeys(job_ids)]
             _checked(before, changed, check)
-            for job in changed:
-                transaction.put(job)
+            transaction.put(changed)
         return changed
 
     def remove(self, job_ids: Sequence[str]) -> None:
@@ -169,26 +171,33 @@ class JobStore:
         Raises CannotCreate where there is one and `replace_existing` is not given.
         """
         real = self._real()
-        backup: Path | None = None
         with self._locked(real):
-            if real.exists():
-                if not replace_existing:
-                    raise CannotCreate(
-                        f"{self.path} is there already", hint="keep it, or replace it with init --force"
-                    )
-                backup = self._backup(real)
+            exists = real.exists()
+            if exists and not replace_existing:
+                raise CannotCreate(
+                    f"{self.path} is there already", hint="keep it, or replace it with init --force"
+                )
+            backup = self._backup(real) if exists else None
             change = _started(JobFile(), _empty() | documents.write_defaults(defaults or Defaults()))
             change.insert(jobs)
             change.commit(real)
+            if not exists:
+                _to_the_folders_owner(real)
         return backup
 
     def _real(self) -> Path:
+        """The file behind the links. Raises CannotCreate without a folder for it, NotPermitted where nobody may look."""
         real = Path(os.path.realpath(self.path))
-        if not real.parent.is_dir():
-            raise CannotCreate(
-                f"cannot create {self.path}: there is no folder {real.parent}",
-                hint=f"mkdir -p {real.parent}",
-            )
+        try:
+            real.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            if not real.parent.is_dir():
+                raise CannotCreate(
+                    f"cannot create {self.path}: there is no folder {real.parent}",
+                    hint=f"mkdir -p {real.parent}",
+                ) from None
+        except OSError as error:
+            raise os_error("read", real, error) from error
         return real
 
     @contextmanager
@@ -245,6 +254,7 @@ class JobStore:
         except OSError as error:
             raise os_error("read", real, error) from error
         write_atomic(backup, data, mode=mode & PRIVATE_FILE if _may_hold_secrets(data) else mode)
+        _to_the_folders_owner(backup)
         return backup
 
 
@@ -286,9 +296,12 @@ def _to_the_folders_owner(path: Path) -> None:
     """What root makes in somebody's folder becomes theirs, who else could not change their jobs any more."""
     if os.geteuid() != 0 or not path.exists():
         return
-    owner, made = path.parent.stat(), path.lstat()
-    if made.st_uid == 0 and owner.st_uid != 0:
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    try:
+        owner, made = path.parent.stat(), path.lstat()
+        if made.st_uid == 0 and owner.st_uid != 0:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    except OSError as error:  # a container's root may not; what was to be done is done all the same
+        log.warning("%s stays root's, where its folder's owner cannot change it: %s", path, error.strerror)
 
 
 def _started(before: JobFile, tables: Tables) -> Change:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tinydb import TinyDB, where
 from tinydb.storages import Storage
-from tinydb.table import Document
 
 from pipesched.files import PRIVATE_FILE, write_atomic
 from pipesched.jobs import documents, encoding
@@ -19,8 +18,8 @@ from pipesched.jobs.encoding import Tables
 from pipesched.jobs.model import Defaults, Job, JobFile
 
 if TYPE_CHECKING:
+    from tinydb.queries import QueryInstance
     from tinydb.table import Table
-
 
 log = logging.getLogger(__name__)
 
@@ -84,21 +83,8 @@ class Change:
     def insert(self, jobs: Iterable[Job]) -> None:
         self._jobs.insert_multiple([documents.write_job(job) for job in jobs])
 
-    def put(self, job: Job) -> None:
-        """Write `job` over the document of its id, at its place in the file."""
-
-        def overwrite(document: MutableMapping[Any, Any]) -> None:
-            document.clear()
-            document.update(documents.write_job(job))
-
-        found = self._jobs.get(where("id") == job.id)
-        assert isinstance(found, Document)
-        self._jobs.update(
-            overwrite, doc_ids=[found.doc_id]
-        )  # only the first, should a person have doubled the id
-
-    def put_all(self, jobs: Iterable[Job]) -> None:
-        """Write each of `jobs` over the document of its id, in one pass: there may be thousands of either."""
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Write each of `jobs` over the document of its id, at its place, in one pass: there may be thousands of either."""
         waiting = {job.id: job for job in jobs}
 
         def overwrite(document: MutableMapping[Any, Any]) -> None:
@@ -107,10 +93,7 @@ class Change:
                 document.clear()
                 document.update(documents.write_job(job))
 
-        known = frozenset(waiting)
-        self._jobs.update(
-            overwrite, where("id").test(lambda value: isinstance(value, str) and value in known)
-        )
+        self._jobs.update(overwrite, _has_id_of(frozenset(waiting)))
 
     def set_defaults(self, defaults: Defaults) -> None:
         table = self._database.table("defaults")
@@ -118,5 +101,9 @@ class Change:
         table.insert(documents.write_defaults(defaults)["defaults"]["1"])
 
     def delete(self, job_ids: Iterable[str]) -> None:
-        gone = set(job_ids)
-        self._jobs.remove(where("id").test(gone.__contains__))
+        self._jobs.remove(_has_id_of(frozenset(job_ids)))
+
+
+def _has_id_of(job_ids: frozenset[str]) -> QueryInstance:
+    """A person may have written anything in an id's place, also what no set can be asked for."""
+    return where("id").test(lambda value: isinstance(value, str) and value in job_ids)

@@ -19,8 +19,9 @@ import pytest
 from pipesched.errors import DataError, InputOutputError, NotPermitted, PipeschedError
 from pipesched.jobs.model import CronTrigger, Job
 from pipesched.jobs.store import JobStore
-from support.command import clean_environment, pipesched
+from support.command import PIPESCHED, clean_environment, pipesched
 from support.disk import fill, small_disk
+from support.machine import bound_by_permissions, program
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -382,6 +383,41 @@ except NotPermitted as error:
         assert (shared / "schedules.json").read_bytes() == before
     finally:
         shutil.rmtree(shared)
+
+
+def _run(prefix: list[str], *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*prefix, PIPESCHED, *arguments],
+        cwd=cwd,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["init"], ["add-cron", "a", "@daily"], ["pause", "a"], ["presets"]])
+def test_a_folder_that_one_may_not_look_into_is_named(tmp_path: Path, arguments: list[str]) -> None:
+    closed = tmp_path / "closed"
+    (closed / "in").mkdir(parents=True)
+    closed.chmod(0)
+    try:
+        path = str(closed / "in" / "schedules.json")
+        done = _run(bound_by_permissions(), "--file", path, *arguments, "--json", cwd=tmp_path)
+    finally:
+        closed.chmod(0o700)
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (77, "not_permitted")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_that_may_give_nothing_away_adds_a_job_and_says_whose_the_file_is(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    bound = [program("setpriv", "util-linux"), "--bounding-set=-chown"]
+    done = _run(bound, "add-cron", "a", "0 2 * * *", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "schedules.json stays root's" in done.stderr
+    assert list(JobStore(tmp_path / "schedules.json").load().jobs) == ["a"]
 
 
 def test_a_lock_that_somebody_holds_for_long_is_named(tmp_path: Path, monkeypatch) -> None:

@@ -94,6 +94,23 @@ def test_a_block_that_was_copied_under_its_old_number_is_kept(store: JobStore) -
     assert list(store.load().jobs) == ["one", "two"]
 
 
+@pytest.mark.parametrize("number", ["01", "9" * 5000])
+def test_a_number_that_tinydb_would_write_otherwise_costs_no_job(store: JobStore, number: str) -> None:
+    write(
+        store,
+        {"1": {"id": "one", "trigger": {"every": "5m"}}, number: {"id": "two", "trigger": {"every": "6m"}}},
+    )
+    assert list(store.load().jobs) == ["one", "two"]
+    store.edit("one", lambda job: job)
+    assert list(store.load().jobs) == ["one", "two"]
+
+
+def test_an_id_that_is_no_text_keeps_no_other_job_from_being_removed(store: JobStore) -> None:
+    write(store, {"1": {"id": ["a"]}, "2": {"id": "b", "trigger": {"every": "5m"}}})
+    store.remove(["b"])
+    assert json.loads(store.path.read_text())["jobs"] == {"1": {"id": ["a"]}}
+
+
 def test_any_other_double_key_is_refused_by_name(store: JobStore) -> None:
     store.path.write_text('{"jobs": {"1": {"id": "a", "trigger": {"every": "5m", "every": "6m"}}}}')
     with pytest.raises(DataError, match="'every' is there twice"):

@@ -341,11 +341,19 @@ def test_a_backup_with_secrets_is_its_owners_alone(store: JobStore, job, now: da
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_in_somebodys_folder_is_theirs(store: JobStore, job, now: datetime) -> None:
+@pytest.mark.parametrize("make", ["add", "create"])
+def test_what_root_makes_in_somebodys_folder_is_theirs(
+    store: JobStore, job, now: datetime, make: str
+) -> None:
     os.chown(store.path.parent, 65534, 65534)
-    store.add([job("a")], now)
+    if make == "add":
+        store.add([job("a")], now)
+    else:
+        store.create([job("a")])
     store.add([job("b")], now)
-    assert {path.stat().st_uid for path in store.path.parent.iterdir()} == {65534}
+    store.merge([job("b")], replacing=["b"])
+    made = {path.name: path.stat().st_uid for path in store.path.parent.iterdir()}
+    assert made == dict.fromkeys([".schedules.json.lock", "schedules.json", "schedules.json.bak"], 65534)
 
 
 def test_an_unused_job_is_named_with_the_nearest(store: JobStore, job, now: datetime) -> None:
