@@ -26,6 +26,20 @@ ENV_ATTEMPT: Final = "PIPESCHED_ATTEMPT"
 ENV_RUN_OPTIONS: Final = "PIPESCHED_RUN_OPTIONS"
 """What the scheduler knows of its run's options: the job file may be damaged by the time that the run reads it."""
 
+NOT_FOR_CHILDREN: Final = frozenset(
+    {
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_PID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        ENV_HTTP_TOKEN,
+        ENV_RUN_OPTIONS,
+    }
+)
+"""What speaks to the service manager, is secret, or is one run's alone."""
+
 ENV_COMPLETE: Final = "_PIPESCHED_COMPLETE"
 """Set by a shell that asks for completions; its value says how."""
 
@@ -141,6 +155,11 @@ class Paths:
             state_dir=chosen("--state-dir", state_dir, ENV_STATE_DIR, home / STATE_DIR),
             output_dir=chosen("--output-dir", output_dir, ENV_OUTPUT_DIR, home / OUTPUT_DIR),
         )
+
+
+def for_children(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a process of ours is started with."""
+    return {name: value for name, value in environ.items() if name not in NOT_FOR_CHILDREN}
 
 
 def absolute(text: str, base: Path) -> Path:

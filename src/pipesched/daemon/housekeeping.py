@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pipesched.daemon.clock import Clock
-from pipesched.daemon.launch import without_secrets
 from pipesched.daemon.processes import signal_group
-from pipesched.settings import PRUNE_SECONDS
+from pipesched.settings import PRUNE_SECONDS, for_children
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Housekeeper:
         try:
             self._child = subprocess.Popen(
                 self._command,
-                env=without_secrets(self._environ),
+                env=for_children(self._environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,

@@ -6,29 +6,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from pipesched.settings import (
     ENV_ATTEMPT,
-    ENV_HTTP_TOKEN,
     ENV_JOB_ID,
     ENV_RUN_ID,
     ENV_RUN_OPTIONS,
     ENV_SCHEDULED_FOR,
     Paths,
-)
-
-NOT_FOR_CHILDREN: Final = frozenset(
-    {
-        "NOTIFY_SOCKET",
-        "WATCHDOG_USEC",
-        "WATCHDOG_PID",
-        "LISTEN_PID",
-        "LISTEN_FDS",
-        "LISTEN_FDNAMES",
-        ENV_HTTP_TOKEN,
-        ENV_RUN_OPTIONS,
-    }
+    for_children,
 )
 
 
@@ -121,10 +108,6 @@ def pipesched_command(paths: Paths, *, log_level: str | None = None, log_format:
     return command
 
 
-def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environ.items() if key not in NOT_FOR_CHILDREN}
-
-
 def child_environment(
     environ: Mapping[str, str], launch: Launch, *, options: str | None = None
 ) -> dict[str, str]:
@@ -135,7 +118,7 @@ def child_environment(
     """
     handed = {} if options is None else {ENV_RUN_OPTIONS: options}
     return (
-        without_secrets(environ)
+        for_children(environ)
         | handed
         | {
             ENV_JOB_ID: launch.job_id,

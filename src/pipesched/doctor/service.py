@@ -13,7 +13,7 @@ from typing import Final
 from pipesched.doctor.patient import Checks, Patient
 from pipesched.http.address import Address
 from pipesched.settings import HTTP_ADDRESS
-from pipesched.views.ages import ago
+from pipesched.views.ages import ago, count
 from pipesched.views.health import Check
 from pipesched.views.scheduler import SchedulerFacts, read_facts
 
@@ -40,7 +40,7 @@ def check_scheduler(patient: Patient, facts: SchedulerFacts) -> Check:
     seen = f" (last seen {ago(facts.last_tick, patient.now)})" if facts.last_tick else ""
     return Check(
         "warn",
-        f"not running{seen}: {enabled} jobs wait for it",
+        f"not running{seen}, and needed by {count(enabled, 'job')}",
         "pipesched daemon, or: systemctl start pipesched",
     )
 

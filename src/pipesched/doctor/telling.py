@@ -6,11 +6,12 @@ from pipesched.doctor.patient import Checks, Patient
 from pipesched.jobs.masking import masked
 from pipesched.jobs.targets import HINT, host_of, is_allowed, is_refused
 from pipesched.notify.delivery import INSTALL, NOT_INSTALLED, is_installed, resolve
+from pipesched.views.ages import count
 from pipesched.views.health import Check
 
 
 def check(patient: Patient) -> Checks:
-    """One check, and none where no job tells anybody."""
+    """One check."""
     jobs = patient.job_file.jobs.values()
     notifying = [job for job in jobs if job.policy.notify]
     targets = {
@@ -21,7 +22,11 @@ def check(patient: Patient) -> Checks:
     if not targets:
         return {"notifications": Check("pass", "no job notifies or pings anybody")}
     if notifying and not is_installed():
-        return {"notifications": Check("warn", f"{NOT_INSTALLED}, and {len(notifying)} jobs notify", INSTALL)}
+        return {
+            "notifications": Check(
+                "warn", f"{NOT_INSTALLED}, and {count(len(notifying), 'job')} to notify", INSTALL
+            )
+        }
     unset = sorted(target for target in targets if not resolve(target, patient.environ))
     if unset:
         return {
@@ -38,4 +43,6 @@ def check(patient: Patient) -> Checks:
     ]
     if refused:
         return {"notifications": Check("warn", f"{masked(refused[0])} is never told: link-local", HINT)}
-    return {"notifications": Check("pass", f"{len(targets)} targets; try them: pipesched notify-test JOB_ID")}
+    return {
+        "notifications": Check("pass", f"{count(len(targets), 'target')}; try: pipesched notify-test JOB_ID")
+    }

@@ -36,8 +36,6 @@ from pipesched.settings import ENV_HTTP_TOKEN
 
 if TYPE_CHECKING:
     from pipesched.http.tls import Certificate
-
-if TYPE_CHECKING:
     from pipesched.views.vitals import Reach
 
 __all__ = ["Source", "StatusServer"]

@@ -17,7 +17,7 @@ from typing import Final
 from pipesched.jobs.masking import masked
 from pipesched.jobs.targets import HINT, host_of, is_allowed, is_refused
 from pipesched.notify.message import Message
-from pipesched.settings import ENV_HTTP_TOKEN
+from pipesched.settings import for_children
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ TRIES: Final = 2
 SIDE_BY_SIDE: Final = 4
 NOT_INSTALLED: Final = "Apprise is not installed"
 INSTALL: Final = "pip install 'pipesched[notify]'"
-_NOT_FOR_CHILDREN: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", ENV_HTTP_TOKEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,6 @@ class Courier:
 
     def _try(self, url: str, message: Message) -> str:
         request = {"url": url, "title": message.title, "body": message.body, "urgency": message.urgency}
-        environ = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_CHILDREN}
         try:
             # Standard error is dropped: a plugin's traceback may show its URL.
             child = subprocess.Popen(
@@ -106,7 +104,7 @@ class Courier:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=environ,
+                env=for_children(self._environ),
                 start_new_session=True,
             )
         except OSError as error:
