@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from pipesched.errors import CannotCreate, InputOutputError, NotPermitted
 from pipesched.settings import STATE_DIR, STATE_NAMES
@@ -108,6 +108,18 @@ def _sweep(folder: Path) -> None:
                     (folder / name).unlink()
                 finally:
                     os.close(fd)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """To read an ordinary file, unbuffered: neither a link nor a pipe, which somebody could have planted. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.ENXIO, "it is no ordinary file")
+        return open(fd, "rb", buffering=0)  # noqa: PTH123  a descriptor, closed by the caller
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def os_error(verb: str, path: Path, error: OSError) -> InputOutputError | NotPermitted:
@@ -272,9 +284,8 @@ class KernelLock:
                 self._fd = fd
                 self._sign()
                 return True
-            os.close(
-                fd
-            )  # somebody removed or replaced the file since it was opened: this lock guards nothing
+            # Somebody removed or replaced the file since it was opened: this lock guards nothing.
+            os.close(fd)
         return False
 
     def _open(self, flags: int) -> int:
@@ -323,7 +334,7 @@ class KernelLock:
     def is_held(self) -> bool:
         """Whether some process holds the lock now; takes nothing and creates nothing.
 
-        Raises InputOutputError or NotPermitted if the file is there and cannot be opened.
+        Raises InputOutputError or NotPermitted if the file is there and cannot be opened, or not be locked here.
         """
         try:
             fd = self._open(os.O_RDONLY)
@@ -335,6 +346,8 @@ class KernelLock:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError as error:
+            raise os_error("lock", self.path, error) from error
         finally:
             os.close(fd)
         return False

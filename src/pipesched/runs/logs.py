@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -240,9 +239,8 @@ def _copy(source: BinaryIO, target: BinaryIO, start: int, length: int) -> None:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return files.open_plain(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"there is no log {path.name}", code="log_not_found") from error
     except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            raise NotFound(f"there is no log {path.name}", code="log_not_found") from error
         raise files.os_error("read", path, error) from error
-    return open(fd, "rb", buffering=0)  # noqa: PTH123  a descriptor, closed by the caller

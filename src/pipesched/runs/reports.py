@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -151,21 +150,13 @@ def _make(folder: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """Neither a link nor a pipe is followed: who may write into the folder must not choose what is shown."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with files.open_plain(path) as file:
+            document = json.loads(file.read())
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
             raise NotFound(
                 f"there is no report {path.name!r}", hint="see pipesched reports", code="report_not_found"
             ) from error
-        raise files.os_error("read", path, error) from error
-    try:
-        with open(fd, "rb") as file:  # noqa: PTH123  a descriptor
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise NotFound(
-                    f"{path.name!r} is no file", hint="see pipesched reports", code="report_not_found"
-                )
-            document = json.loads(file.read())
-    except OSError as error:
         raise files.os_error("read", path, error) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"the report {path} is damaged: {error}", hint=f"remove it: rm {path}") from error

@@ -143,3 +143,19 @@ def test_a_file_size_limit_is_told_and_keeps_the_old_bytes(tmp_path: Path) -> No
     first, second = done.stdout.splitlines()
     assert first.startswith(f"74 | cannot write {path}: File too large")
     assert second == "True ['a.json']"
+
+
+def test_a_file_system_without_locks_is_told_by_who_only_looks(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    path.touch()
+    look = f"""
+from pathlib import Path
+from pipesched.errors import PipeschedError
+from pipesched.files import KernelLock
+try:
+    KernelLock(Path({str(path)!r})).is_held()
+except PipeschedError as error:
+    print(error.message)
+"""
+    done = with_failing_calls(look, "flock:error=ENOLCK")
+    assert done.stdout == f"cannot lock {path}: No locks available\n", done.stderr

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipesched.errors import InvalidValue, NotFound, NotPermitted
+from pipesched.errors import InputOutputError, InvalidValue, NotFound, NotPermitted
 from pipesched.runs.logs import LINE_LENGTH, LogFile, follow, lines, log_path, read
 
 CAP = 1024
@@ -112,6 +112,12 @@ def test_a_name_comes_from_a_run_id_only(tmp_path: Path, run_id: str) -> None:
 def test_a_missing_log_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         list(read(tmp_path / "nothing.log"))
+
+
+def test_a_folder_in_a_logs_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.log").mkdir()
+    with pytest.raises(InputOutputError, match=r"a\.log: it is no ordinary file"):
+        list(read(tmp_path / "a.log"))
 
 
 # Following

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipesched.errors import CannotCreate, DataError, InputOutputError, NotFound
+from pipesched.errors import CannotCreate, DataError, NotFound
 from pipesched.report import DocumentChange, ItemError, LengthStatistics, Outcome, RunReport, RunStats
 from pipesched.runs.ids import new_run_id
 from pipesched.runs.reports import (
@@ -119,8 +119,18 @@ def test_damaged_and_foreign_files_do_no_harm(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a run report"):
         read_report(tmp_path, f"{later}foreign.json")
     for name in ("link", "pipe", "folder"):
-        with pytest.raises((NotFound, InputOutputError)):
+        with pytest.raises(NotFound):
             read_report(tmp_path, f"{later}{name}.json")
+
+
+def test_a_folder_with_a_reports_name_takes_no_file_handle(tmp_path: Path) -> None:
+    (tmp_path / "report-20300101T000000.000Z-x.json").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert list_reports(tmp_path, 5) == []
+    assert len(os.listdir("/proc/self/fd")) == before, (
+        "a page that is looked at for years would use them all up"
+    )
 
 
 @pytest.mark.parametrize(
