@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pipesched.daemon.launch import Exit
 from pipesched.daemon.processes import signal_name
+from pipesched.errors import Busy
 from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
 from pipesched.runs.process import GONE
 
@@ -18,15 +20,10 @@ Status = Literal["succeeded", "partial", "failed", "timeout", "interrupted", "lo
 StopKind = Literal["timeout", "replaced", "drained", "cancelled"]
 
 EXIT_PARTIAL: Final = 3
-EXIT_BUSY: Final = 75
 _ASKED_TO_END: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 _REASON_LENGTH: Final = 500
 _ERROR_LINE: Final = re.compile(r"^error: (.+)$|^(\w+(?:\.\w+)*(?:Error|Exception): .+)$", re.MULTILINE)
-_JSON_ERROR: Final = re.compile(
-    r'^\{.*"level": "(?:error|critical)".*?"message": ("(?:[^"\\]|\\.)*")', re.MULTILINE
-)
-"""As --log-format json has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +49,24 @@ class Verdict:
 
 def judge(ended: Exit, *, stop: Stop | None, report: Mapping[str, Any] | None) -> Verdict:
     """`stop`: why this daemon asked the run to end, if it did. `report`: the run's own, if it wrote one."""
-    if ended.code is None and ended.signal is None:
+    if ended.signal is not None:
+        code = 128 + ended.signal
+    elif ended.code is not None:
+        code = ended.code
+    else:
         return _unwatched(stop, report)
-    code = 128 + ended.signal if ended.signal is not None else ended.code
     if code == 0:
         return Verdict("succeeded", 0, "")
     if code == EXIT_PARTIAL:
         return Verdict("partial", EXIT_PARTIAL, _said(ended, report) or "some documents failed")
     if stop is not None:
         return _stopped(stop, code)
+    if code - 128 in _ASKED_TO_END:
+        return Verdict("interrupted", code, f"ended by {signal_name(code - 128)} from outside")
     if ended.signal is not None:
-        return _signalled(ended, ended.signal)
-    if code == EXIT_BUSY:
-        return Verdict("failed", EXIT_BUSY, _said(ended, report) or "the store is busy", busy=True)
-    if code in {128 + number for number in _ASKED_TO_END}:
-        return Verdict("interrupted", code, f"ended by {signal_name((code or 128) - 128)} from outside")
+        return Verdict("failed", code, _killed(ended.signal, out_of_memory=ended.out_of_memory))
+    if code == Busy.exit_code:
+        return Verdict("failed", code, _said(ended, report) or "the store is busy", busy=True)
     return Verdict("failed", code, _said(ended, report) or f"exit status {code}")
 
 
@@ -74,20 +74,12 @@ def _stopped(stop: Stop, code: int | None) -> Verdict:
     return Verdict("timeout" if stop.kind == "timeout" else "interrupted", code, stop.reason)
 
 
-def _signalled(ended: Exit, number: int) -> Verdict:
-    name = signal_name(number)
-    code = 128 + number
-    if number in _ASKED_TO_END:
-        return Verdict("interrupted", code, f"ended by {name} from outside")
+def _killed(number: int, *, out_of_memory: bool) -> str:
+    if number == signal.SIGKILL and out_of_memory:
+        return "killed by SIGKILL: out of memory (the kernel counted an OOM kill)"
     if number == signal.SIGKILL:
-        if ended.out_of_memory:
-            return Verdict(
-                "failed", code, "killed by SIGKILL: out of memory (the kernel counted an OOM kill)"
-            )
-        return Verdict("failed", code, "killed by SIGKILL, possibly out of memory")
-    if number in _CRASHES:
-        return Verdict("failed", code, f"crashed: {name}")
-    return Verdict("failed", code, f"killed by {name}")
+        return "killed by SIGKILL, possibly out of memory"
+    return f"{'crashed:' if number in _CRASHES else 'killed by'} {signal_name(number)}"
 
 
 def _unwatched(stop: Stop | None, report: Mapping[str, Any] | None) -> Verdict:
@@ -97,16 +89,12 @@ def _unwatched(stop: Stop | None, report: Mapping[str, Any] | None) -> Verdict:
         if stop is not None:
             return _stopped(stop, None)
         return Verdict("lost", None, GONE)
-    code = report.get("exit_code")
-    message = "" if status == "succeeded" else str(report.get("message") or "")
+    exit_code = report.get("exit_code")
+    code = exit_code if isinstance(exit_code, int) else None
     if stop is not None and status not in {"succeeded", "partial"}:
-        return _stopped(stop, code if isinstance(code, int) else None)
-    return Verdict(
-        status,
-        code if isinstance(code, int) else None,
-        message[:_REASON_LENGTH],
-        busy=code == EXIT_BUSY,
-    )
+        return _stopped(stop, code)
+    message = "" if status == "succeeded" else str(report.get("message") or "")
+    return Verdict(status, code, message[:_REASON_LENGTH], busy=code == Busy.exit_code)
 
 
 def _said(ended: Exit, report: Mapping[str, Any] | None) -> str:
@@ -114,8 +102,18 @@ def _said(ended: Exit, report: Mapping[str, Any] | None) -> str:
     if report is not None and report.get("message"):
         return str(report["message"])[:_REASON_LENGTH]
     found = [match[1] or match[2] for match in _ERROR_LINE.finditer(ended.tail)]
-    found = found or [str(json.loads(said)) for said in _JSON_ERROR.findall(ended.tail)]
+    found = found or list(_logged_errors(ended.tail))
     return found[-1].strip()[:_REASON_LENGTH] if found else ""
+
+
+def _logged_errors(tail: str) -> Iterator[str]:
+    """The errors in lines as --log-format json has them; whatever a run prints besides may look like one and be none."""
+    for line in tail.split("\n"):
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                entry = json.loads(line)
+                if entry["level"] in {"error", "critical"}:
+                    yield str(entry["message"])
 
 
 def document_counts(report: Mapping[str, Any] | None) -> dict[str, int] | None:

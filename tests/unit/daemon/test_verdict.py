@@ -82,6 +82,23 @@ def test_the_reason_is_the_reports_message_else_the_last_error_printed():
     assert judge(Exit("r", code=69, tail=tail), stop=None, report=None).reason == 'the "model" is missing'
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        r'{"level": "error", "message": "C:\docs"}',
+        '{"level": "error", "message": "a\tb"}',
+        '{"level": "error", "message": "cut off in the mid',
+        '{"level": "error"}',
+        '{"level": ["error"], "message": "x"}',
+        '{"level": ' + "[" * 4000,
+    ],
+)
+def test_output_that_looks_like_a_log_line_and_is_none_gives_no_reason_and_ends_nothing(line):
+    tail = f'{line}\nand so on", "run_id": "r"}}\n'
+
+    assert judge(Exit("r", code=1, tail=tail), stop=None, report=None).reason == "exit status 1"
+
+
 def test_a_traceback_gives_its_last_line_as_the_reason():
     tail = 'Traceback (most recent call last):\n  File "x"\nchromadb.errors.InternalError: broken\n'
 
