@@ -113,13 +113,10 @@ def _sweep(folder: Path) -> None:
 def open_plain(path: Path) -> BinaryIO:
     """To read an ordinary file, unbuffered: neither a link nor a pipe, which somebody could have planted. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.ENXIO, "it is no ordinary file")
-        return open(fd, "rb", buffering=0)  # noqa: PTH123  a descriptor, closed by the caller
-    except BaseException:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise
+        raise OSError(errno.ENXIO, "it is no ordinary file")
+    return open(fd, "rb", buffering=0)  # noqa: PTH123  a descriptor, closed by the caller
 
 
 def os_error(verb: str, path: Path, error: OSError) -> InputOutputError | NotPermitted:

@@ -15,6 +15,7 @@ from pipesched.http.markup import Markup, foreign, join, tag, text
 from pipesched.http.messages import Response
 from pipesched.http.panels import WELL, PageFacts, checks, collections, day, errors, jobs, reports, runs
 from pipesched.views.ages import ago
+from pipesched.views.health import RATE
 from pipesched.views.snapshot import JobView
 from pipesched.views.status import is_active, next_fires
 
@@ -126,9 +127,10 @@ def verdict(facts: PageFacts) -> Markup:
 def tiles(facts: PageFacts) -> Markup:
     counters, shot = facts.snapshot.counters, facts.snapshot
     due = next(iter(next_fires(shot, 1)), None)
-    rate = NONE if counters.success_rate is None else f"{counters.success_rate:.0%}"
+    share = counters.success_rate
+    rate = NONE if share is None else f"{share:.0%}"
     active = sum(is_active(view) for view in shot.jobs.values())
-    last = "" if counters.last_execution is None else f"{ago(counters.last_execution, shot.now)}"
+    last = "" if counters.last_execution is None else ago(counters.last_execution, shot.now)
 
     def tile(label: str, value: object, note: str = "", *, bad: bool = False) -> Markup:
         small = note if isinstance(note, Markup) else tag("small", f" {note}") if note else ""
@@ -141,7 +143,7 @@ def tiles(facts: PageFacts) -> Markup:
         tile("Runs done", f"{counters.executed:,}", last),
         tile("Failed", f"{counters.failed:,}"),
         tile("Missed", f"{counters.missed:,}", f"{counters.skipped:,} skipped"),
-        tile("Success, last 20", rate, bad=(counters.success_rate or 1) < 0.5),
+        tile("Success, last 20", rate, bad=share is not None and share < RATE),
         class_="tiles",
     )
 

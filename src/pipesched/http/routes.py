@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 REPORTS = "/pipeline/reports"
 LOGS = "/pipeline/logs/"
 MAX_REPORTS = 1000
+_LIMIT = re.compile(r"[0-9]{1,6}")
 
 
 class Routes:
@@ -77,9 +79,10 @@ def error_of(status: HTTPStatus, error: PipeschedError) -> Response:
 
 def limit_of(query: str) -> int:
     """`?limit=N` of the reports. Raises Refused."""
-    given = parse_qs(query, max_num_fields=10).get("limit") if query.count("&") < 10 else None
+    given = parse_qs(query).get("limit")
     if given is None:
         return HISTORY_LIMIT
-    if not (given[-1].isascii() and given[-1].isdigit() and 1 <= int(given[-1][:6]) <= MAX_REPORTS):
+    limit = int(given[-1]) if _LIMIT.fullmatch(given[-1]) else 0
+    if not 1 <= limit <= MAX_REPORTS:
         raise Refused(HTTPStatus.BAD_REQUEST, "bad_request", f"limit must be from 1 to {MAX_REPORTS}")
-    return int(given[-1])
+    return limit

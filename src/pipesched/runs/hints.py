@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from contextlib import suppress
 from typing import Final
 
 from pipesched.errors import PipeschedError
@@ -11,9 +11,7 @@ from pipesched.runs.logs import log_path
 from pipesched.runs.model import Run
 from pipesched.settings import Paths
 
-_HINT: Final = re.compile(r"^hint: (.+)$", re.MULTILINE)
-_JSON_HINT: Final = re.compile(r'^\{.*"message": ("hint: (?:[^"\\]|\\.)+")', re.MULTILINE)
-"""As --log-format json has it."""
+_HINT: Final = "hint: "
 _TAIL_BYTES: Final = 8192
 
 
@@ -28,7 +26,13 @@ def last_hint(run: Run | None, paths: Paths) -> str:
             tail = file.read(_TAIL_BYTES).decode("utf-8", "replace")
     except (OSError, PipeschedError):
         return ""
-    found = _HINT.findall(tail) or [
-        str(json.loads(said)).removeprefix("hint: ") for said in _JSON_HINT.findall(tail)
-    ]
-    return found[-1].strip() if found else ""
+    said = (_message(line) for line in reversed(tail.split("\n")))
+    return next((text.removeprefix(_HINT).strip() for text in said if text.startswith(_HINT)), "")
+
+
+def _message(line: str) -> str:
+    """What a line of either log format says; a program that is not ours may have written anything."""
+    if line.startswith("{"):
+        with suppress(ValueError, LookupError, TypeError, RecursionError):
+            return str(json.loads(line)["message"])
+    return line

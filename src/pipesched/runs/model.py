@@ -67,9 +67,10 @@ class Run:
 
     @property
     def duration_seconds(self) -> float | None:
+        """Never negative, though a clock that is set back meanwhile lets a run end before it began."""
         if self.started_at is None or self.finished_at is None:
             return None
-        return (self.finished_at - self.started_at).total_seconds()
+        return max(0.0, (self.finished_at - self.started_at).total_seconds())
 
     def as_json(self) -> dict[str, Any]:
         """The row as `history --json` gives it."""

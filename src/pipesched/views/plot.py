@@ -139,7 +139,7 @@ def _seconds(run: Run, now: datetime) -> float | None:
     """How long it took, or takes so far."""
     if run.status == "running" and run.started_at is not None:
         return max(0.0, (now - run.started_at).total_seconds())
-    return None if run.duration_seconds is None else max(0.0, run.duration_seconds)
+    return run.duration_seconds
 
 
 def _beside(run: Run, seconds: float | None) -> str:

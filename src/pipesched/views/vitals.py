@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from itertools import islice
@@ -196,14 +197,12 @@ def disk_facts(paths: Paths, stores: Iterable[Path] = ()) -> Iterator[DiskFacts]
     ]
     seen: dict[int, tuple[list[str], Path]] = {}
     for what, folder in folders:
-        existing = next((each for each in (folder, *folder.parents) if each.exists()), folder)
-        try:
-            device = existing.stat().st_dev
-        except OSError:
-            continue
-        names, _ = seen.setdefault(device, ([], existing))
-        if what not in names:
-            names.append(what)
+        for existing in (folder, *folder.parents):
+            with suppress(OSError):  # it is not there yet, or may not be looked at: then what it lies in
+                names, _ = seen.setdefault(existing.stat().st_dev, ([], existing))
+                if what not in names:
+                    names.append(what)
+                break
     for names, folder in seen.values():
         try:
             usage = shutil.disk_usage(folder)

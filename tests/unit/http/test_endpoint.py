@@ -146,7 +146,7 @@ def test_reports_are_listed_and_read_by_name_and_by_run_id(address: tuple[str, i
         report = get(address, f"/pipeline/reports/{name}").json
         assert (report["run_id"], report["documents"]) == (listed[0]["run_id"], [])
     assert len(get(address, "/pipeline/reports?limit=1").json["reports"]) == 1
-    for limit in ("0", "x", "-1", "99999999999999999999", "1001", "%D9%A3"):
+    for limit in ("0", "x", "-1", "99999999999999999999", "1001", "0010005", "%D9%A3"):
         assert get(address, f"/pipeline/reports?limit={limit}").status == 400, limit
 
 

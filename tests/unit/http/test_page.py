@@ -145,6 +145,19 @@ def test_links_lead_only_to_reports_and_logs_that_are_kept(world: World) -> None
     assert "pipesched logs hourly" in elements.said, "where it gave none"
 
 
+def test_a_run_that_ended_before_it_began_is_shown_like_any_other(world: World) -> None:
+    world.job("hourly", 3600.0)
+    world.ran("hourly", NOW - timedelta(hours=2))
+    world.ran("hourly", NOW - timedelta(hours=1), took=-5.0)  # the clock was set back meanwhile
+    assert "the last 2: 2 succeeded, 0 s to 2 s" in Elements(page(world)).said
+
+
+def test_a_success_rate_of_nothing_stands_out(world: World) -> None:
+    world.job("hourly", 3600.0)
+    world.ran("hourly", NOW - timedelta(hours=1), "failed", reason="no server")
+    assert '<dt>Success, last 20</dt><dd class="bad">0%</dd>' in page(world)
+
+
 def test_a_collection_says_how_old_it_is_and_what_is_wrong_with_it(world: World) -> None:
     world.job("blog", 3600.0, config=PipelineConfig(collection_name="posts"))
     world.job("docs", 3600.0, config=PipelineConfig(collection_name="guides"))

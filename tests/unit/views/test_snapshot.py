@@ -200,6 +200,13 @@ def test_a_folder_that_is_not_made_yet_is_judged_by_its_disk(world: World) -> No
     assert found[0].total >= found[0].free > 0
 
 
+def test_a_store_whose_folder_may_not_be_looked_at_is_judged_by_the_disk_that_it_would_be_on(
+    world: World,
+) -> None:
+    found = list(disk_facts(world.paths, [world.home / ("x" * 300) / "store"]))
+    assert [disk.what for disk in found] == ["state, reports and the store"]
+
+
 def test_people_get_lines_and_a_row_a_job(world: World) -> None:
     world.facts = SchedulerFacts(
         running=True, pid=42, http="http://127.0.0.1:8765", started_at=NOW - timedelta(hours=3), last_tick=NOW
