@@ -21,7 +21,10 @@ from pipesched.settings import SCHEMA_VERSION
 
 CI_SUMMARY: Final = "ci_summary.json"
 _TIME: Final = r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z"
-_NAME: Final = re.compile(rf"report-(?:(?P<own>{_TIME}-.+)|(?P<time>{_TIME})_(?P<given>.+))\.json")
+OUTPUT: Final = re.compile(
+    rf"(?P<kind>report|statistics)-(?:(?P<own>{_TIME}-.+)|{_TIME}_(?P<given>.+))\.json"
+)
+"""The name of a report or of statistics, with the run's id: one made here begins with its time, another has it put before."""
 _SHAPE: Final[Mapping[str, type | tuple[type, ...]]] = {
     "run_id": str,
     "job_id": (str, type(None)),
@@ -107,7 +110,7 @@ def names(folder: Path) -> Iterator[str]:
     """File names of the reports in `folder`, newest first; nothing is opened."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+            found = [entry.name for entry in entries if run_id_of(entry.name) is not None]
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
@@ -117,8 +120,8 @@ def names(folder: Path) -> Iterator[str]:
 
 def run_id_of(filename: str) -> str | None:
     """None: not a report's name."""
-    match = _NAME.fullmatch(filename)
-    return (match["own"] or match["given"]) if match else None
+    match = OUTPUT.fullmatch(filename)
+    return (match["own"] or match["given"]) if match and match["kind"] == "report" else None
 
 
 def _stem(report: RunReport) -> str:

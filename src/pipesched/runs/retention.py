@@ -7,7 +7,6 @@ next one takes; the other way round it would leave files that nobody knows of an
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pipesched.files import fsync_dir, os_error
 from pipesched.runs.ids import is_run_id
 from pipesched.runs.logs import log_path
 from pipesched.runs.model import ACTIVE, Run
+from pipesched.runs.reports import OUTPUT
 from pipesched.settings import KEEP_DAYS, KEEP_LOG_BYTES, KEEP_RUNS, Paths
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["log", "report", "statistics"]
 BATCH: Final = 500
-_TIME: Final = r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z"
-_OUTPUT: Final = re.compile(
-    rf"(?P<kind>report|statistics)-(?:(?P<own>{_TIME}-.+)|(?:{_TIME})_(?P<given>.+))\.json"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,7 @@ def _outputs(folder: Path) -> dict[str, list[tuple[Kind, str]]]:
     except OSError as error:
         raise os_error("read", folder, error) from error
     for name in names:
-        match = _OUTPUT.fullmatch(name)
+        match = OUTPUT.fullmatch(name)
         if match:
             kind: Kind = "report" if match["kind"] == "report" else "statistics"
             found.setdefault(match["own"] or match["given"], []).append((kind, name))
@@ -163,8 +159,15 @@ def execute(plan: RetentionPlan, ledger: Ledger) -> Pruned:
 
 def remove_files(plan: RetentionPlan) -> Pruned:
     """The first half: durable, without the ledger, which cannot be written to while the disk is full."""
+    gone: list[OldRun] = []
     kept: list[str] = []
-    gone = [run for run in plan.runs if _remove(run, kept)]
+    for run in plan.runs:
+        try:
+            _remove(run)
+        except OSError as error:
+            kept.append(f"{error.filename}: {error.strerror}")
+        else:
+            gone.append(run)
     for folder in {file.path.parent for run in gone for file in run.files}:
         with suppress(OSError):
             fsync_dir(folder)
@@ -178,13 +181,9 @@ def forget(done: Pruned, ledger: Ledger) -> None:
         ledger.forget(rows[start : start + BATCH])
 
 
-def _remove(run: OldRun, kept: list[str]) -> bool:
+def _remove(run: OldRun) -> None:
+    """Raises OSError."""
     for file in run.files:
-        try:
-            file.path.unlink(missing_ok=True)
-            if file.kind == "log":
-                file.path.with_name(f".{file.path.name}.tmp").unlink(missing_ok=True)
-        except OSError as error:
-            kept.append(f"{file.path}: {error.strerror}")
-            return False
-    return True
+        file.path.unlink(missing_ok=True)
+        if file.kind == "log":
+            file.path.with_name(f".{file.path.name}.tmp").unlink(missing_ok=True)
