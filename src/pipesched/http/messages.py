@@ -124,11 +124,6 @@ class HeadReader:
         self._buffer = bytearray()
         self._line_end = -1
 
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing has come yet: a connection opened in advance, or a port scan."""
-        return not self._buffer
-
     def feed(self, data: bytes) -> Request | None:
         """The request once it is whole. Raises Refused as soon as it cannot become one."""
         self._buffer += data

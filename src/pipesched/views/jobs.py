@@ -117,21 +117,6 @@ def policy_document(policy: JobPolicy, timed: TimedJob, now: datetime) -> Json:
     }
 
 
-def job_document(
-    job: Job,
-    *,
-    job_file: JobFile,
-    environment: PipelineConfig,
-    home: Path,
-    summary: JobSummary | None,
-    progress: Progress | None,
-    now: datetime,
-) -> Json:
-    """JOB of the interface contract, for one job. Raises InvalidValue for a schedule that cannot be used."""
-    documents = JobDocuments(job_file=job_file, environment=environment, home=home, now=now)
-    return documents.of(job, job.timed(), summary=summary, progress=progress)
-
-
 def job_documents(
     jobs: Mapping[str, Job],
     *,
@@ -141,7 +126,10 @@ def job_documents(
     ledger: Ledger | None,
     now: datetime,
 ) -> list[Json]:
-    """JOB for each of `jobs`, in their order; the ledger is read once. Raises DataError for a damaged ledger."""
+    """JOB of the interface contract for each of `jobs`, in their order; the ledger is read once.
+
+    Raises DataError (a damaged ledger), and InvalidValue for a schedule that cannot be used.
+    """
     timed = [job.timed() for job in jobs.values()]
     progress: Mapping[str, Progress] = {}
     summaries: Mapping[str, JobSummary] = {}

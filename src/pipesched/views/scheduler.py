@@ -14,8 +14,6 @@ from pipesched.files import PRIVATE_FILE, KernelLock, write_atomic
 from pipesched.settings import Paths
 
 DAEMON_FILE: Final = "daemon.json"
-HEARTBEAT_SECONDS: Final = 15.0
-"""At least this often the loop touches the daemon file."""
 
 
 def daemon_file(paths: Paths) -> Path:
