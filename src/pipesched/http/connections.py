@@ -161,18 +161,21 @@ class Connections:
             with contextlib.suppress(BlockingIOError):
                 self._wake_out.recv(4096)
         elif key.data in self._open:  # not one that was closed for another in this same round
-            connection: _Connection = key.data
-            try:
-                self._step(connection)
-            except (BlockingIOError, InterruptedError):
-                pass
-            except ssl.SSLWantReadError:
-                self._await(connection, selectors.EVENT_READ)
-            except ssl.SSLWantWriteError:
-                self._await(connection, selectors.EVENT_WRITE)
-            except OSError as error:  # reset by the client, or no TLS that we speak: its own affair
-                log.debug("%s: %s", connection.peer, error)
-                self._close(connection)
+            self._try(key.data, self._step)
+
+    def _try(self, connection: _Connection, step: Callable[[_Connection], None]) -> None:
+        """As far as it goes without waiting for the client; what cannot go on is closed."""
+        try:
+            step(connection)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except ssl.SSLWantReadError:
+            self._await(connection, selectors.EVENT_READ)
+        except ssl.SSLWantWriteError:
+            self._await(connection, selectors.EVENT_WRITE)
+        except OSError as error:  # reset by the client, or no TLS that we speak: its own affair
+            log.debug("%s: %s", connection.peer, error)
+            self._close(connection)
 
     def _step(self, connection: _Connection) -> None:
         if connection.state is _State.GREETING:
@@ -281,12 +284,7 @@ class Connections:
         connection.state = _State.SENDING
         connection.answer = [memoryview(part) for part in answer if part]
         connection.deadline = time.monotonic() + SEND_SECONDS + sum(map(len, answer)) / SLOWEST_BYTES
-        try:
-            self._go_on_sending(connection)
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError:
-            self._close(connection)
+        self._try(connection, self._go_on_sending)
 
     def _go_on_sending(self, connection: _Connection) -> None:
         if isinstance(connection.socket, ssl.SSLSocket):  # which has no sendmsg
