@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from pipesched import __version__
 from pipesched.http.messages import Response
 from pipesched.runs.model import Run, Totals
-from pipesched.views.checks import Health, HealthStatus
+from pipesched.views.checks import JOB_CHECK, RANK, Health
 from pipesched.views.health import HealthFacts
 from pipesched.views.snapshot import JobView, Snapshot
 from pipesched.views.status import sync_counts
@@ -26,8 +26,6 @@ ALWAYS: Final = ("succeeded", "partial", "failed", "timeout", "lost")
 MOST_COLLECTIONS: Final = 1000
 MOST_MODELS: Final = 50
 """So many have series; jobs have as many as the job file."""
-_STATUS: Final[dict[HealthStatus, int]] = {"pass": 0, "warn": 1, "fail": 2}
-_JOB_CHECK: Final = "job:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +99,8 @@ class Scrape(Collector):
             running.add_metric(label, sum(run.status == "running" for run in summary.active))
             failures.add_metric(label, summary.failures_in_row)
             paused.add_metric(label, not view.job.enabled or view.progress.auto_paused_at is not None)
-            check = self.health.checks.get(_JOB_CHECK + job_id)
-            status.add_metric(label, 0 if check is None else _STATUS[check.status])
+            check = self.health.checks.get(JOB_CHECK + job_id)
+            status.add_metric(label, 0 if check is None else RANK[check.status])
             documents, pieces = sync_counts(view)
             if documents is not None:
                 held.add_metric(label, documents)
@@ -163,15 +161,15 @@ class Scrape(Collector):
 
     def _health(self) -> Iterator[Metric]:
         whole = GaugeMetricFamily("pipesched_health_status", "0: pass, 1: warn, 2: fail.")
-        whole.add_metric([], _STATUS[self.health.status])
+        whole.add_metric([], RANK[self.health.status])
         checks = GaugeMetricFamily(
             "pipesched_health_check_status",
             "Of each general check: 0 pass, 1 warn, 2 fail.",
             labels=["check"],
         )
         for name, check in self.health.checks.items():
-            if not name.startswith(_JOB_CHECK):
-                checks.add_metric([name], _STATUS[check.status])
+            if not name.startswith(JOB_CHECK):
+                checks.add_metric([name], RANK[check.status])
         up = GaugeMetricFamily(
             "pipesched_embedder_up",
             "1: its server answers and has the model, or it needs none; 0: not, or the last run failed for it.",

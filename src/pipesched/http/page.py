@@ -15,6 +15,7 @@ from pipesched.http.markup import Markup, foreign, join, tag, text
 from pipesched.http.messages import Response
 from pipesched.http.panels import WELL, PageFacts, checks, collections, day, errors, jobs, reports, runs
 from pipesched.views.ages import ago
+from pipesched.views.checks import JOB_CHECK
 from pipesched.views.health import RATE
 from pipesched.views.snapshot import JobView
 from pipesched.views.status import is_active, next_fires
@@ -109,7 +110,7 @@ def verdict(facts: PageFacts) -> Markup:
     if bad:
         name, check = bad[0]
         more = f" (and {len(bad) - 1} more, below)" if len(bad) > 1 else ""
-        who = f"{name[4:]}: " if name.startswith("job:") else ""
+        who = f"{name.removeprefix(JOB_CHECK)}: " if name.startswith(JOB_CHECK) else ""
         hint = tag("p", foreign(check.hint), class_="hint") if check.hint else ""
         message = join((foreign(who + check.message), more))
     else:

@@ -23,7 +23,7 @@ from pipesched.http.timeline import Lane, Window, timeline
 from pipesched.runs.model import Run
 from pipesched.schedule.zones import load_zone
 from pipesched.views.ages import ago, span, took
-from pipesched.views.health import Check, Health
+from pipesched.views.checks import JOB_CHECK, RANK, Check, Health
 from pipesched.views.indexes import CollectionView
 from pipesched.views.snapshot import JobView, Snapshot
 from pipesched.views.status import sync_counts
@@ -33,7 +33,6 @@ MAX_CHECKS: Final = 60
 MAX_COLLECTIONS: Final = 20
 MAX_ERRORS: Final = 4
 WELL: Final = Check("pass", "")
-_ORDER: Final = {"fail": 0, "warn": 1, "pass": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +100,9 @@ def listed_jobs(snapshot: Snapshot, health: Health) -> list[JobView]:
     far = datetime.max.replace(tzinfo=snapshot.now.tzinfo)
 
     def rank(view: JobView) -> tuple[int, datetime, str]:
-        check = health.checks.get(f"job:{view.job.id}")
-        worry = 2 if check is None else _ORDER[check.status]
-        return worry, far if view.next is None else view.next.at, view.job.id
+        check = health.checks.get(JOB_CHECK + view.job.id)
+        well = 0 if check is None else -RANK[check.status]
+        return well, far if view.next is None else view.next.at, view.job.id
 
     return sorted(snapshot.jobs.values(), key=rank)[:MAX_JOBS]
 
@@ -131,7 +130,7 @@ def job_row(view: JobView, facts: PageFacts) -> Markup:
     now = facts.snapshot.now
     last = view.summary.last_run
     subtitle = view.timed.schedule.text + (f" \u00b7 {view.job.timezone}" if view.job.kind == "cron" else "")
-    check = facts.health.checks.get(f"job:{view.job.id}", WELL)
+    check = facts.health.checks.get(JOB_CHECK + view.job.id, WELL)
     worry = (
         "" if check.status == "pass" else tag("span", foreign(check.message), class_=f"worry {check.status}")
     )
@@ -244,13 +243,13 @@ def checks(facts: PageFacts) -> Markup:
     shown = {
         name: check
         for name, check in facts.health.checks.items()
-        if check.status != "pass" or not name.startswith("job:")
+        if check.status != "pass" or not name.startswith(JOB_CHECK)
     }
-    ranked = sorted(shown.items(), key=lambda item: _ORDER[item[1].status])
+    ranked = sorted(shown.items(), key=lambda item: -RANK[item[1].status])
 
     def item(name: str, check: Check) -> Markup:
         hint = tag("span", foreign(check.hint), class_="hint") if check.hint else ""
-        title = name[4:] if name.startswith("job:") else name.replace("_", " ")
+        title = name.removeprefix(JOB_CHECK) if name.startswith(JOB_CHECK) else name.replace("_", " ")
         return tag(
             "li",
             tag("span", check.status, class_=f"tag {check.status}"),

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-
 
 def span(duration: timedelta | float) -> str:
     """`45 s`, `3 min`, `2 h 05 min`, `3 d 4 h`; the two largest units, cut; seconds below a minute alone."""
     seconds = int(max(0.0, duration.total_seconds() if isinstance(duration, timedelta) else duration))
-    for (size, unit), smaller in zip(_UNITS, (*_UNITS[1:], None), strict=True):
-        if seconds >= size:
-            whole, rest = divmod(seconds, size)
-            if smaller is None or unit == "min" or rest < smaller[0]:
-                return f"{whole} {unit}"
-            return (
-                f"{whole} {unit} {rest // smaller[0]:02} {smaller[1]}"
-                if unit == "h"
-                else f"{whole} {unit} {rest // smaller[0]} {smaller[1]}"
-            )
-    return "0 s"
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def ago(then: datetime, now: datetime) -> str:

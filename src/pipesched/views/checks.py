@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 
 HealthStatus = Literal["pass", "warn", "fail"]
 RANK: Final[dict[HealthStatus, int]] = {"pass": 0, "warn": 1, "fail": 2}
+JOB_CHECK: Final = "job:"
+"""How the name of a job's own check begins; its id follows."""
 
 
 @dataclass(frozen=True, slots=True)

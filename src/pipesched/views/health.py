@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pipesched.runs.model import FAILED, Run
-from pipesched.views.ages import ago, span
-from pipesched.views.checks import RANK, Check, Health, HealthStatus, put_back, worst
+from pipesched.views.ages import ago, count, span
+from pipesched.views.checks import JOB_CHECK, RANK, Check, Health, HealthStatus, put_back, worst
 from pipesched.views.index_rules import (
     CollectionFacts,
     EmbedderFacts,
@@ -176,7 +176,7 @@ def check_scheduler(facts: HealthFacts) -> Check:
     seen = f"; last seen {ago(scheduler.last_tick, facts.now)}" if scheduler.last_tick else ""
     return Check(
         "fail",
-        f"{_jobs(len(facts.enabled))} enabled and no scheduler running{seen}",
+        f"{count(len(facts.enabled), 'job')} enabled and no scheduler running{seen}",
         "start it: pipesched daemon; or, where cron or another scheduler starts the runs, --no-scheduler",
     )
 
@@ -235,30 +235,30 @@ def check_notifications(facts: HealthFacts) -> Check:
             + facts.refused[0][0],
         )
     if facts.can_notify:
-        return Check("pass", f"{_jobs(facts.notifying)} with somebody to tell")
+        return Check("pass", f"{count(facts.notifying, 'job')} with somebody to tell")
     return Check(
         "warn",
-        f"nobody is told of {_jobs(facts.notifying)}: Apprise is not installed",
+        f"nobody is told of {count(facts.notifying, 'job')}: Apprise is not installed",
         "pip install 'pipesched[notify]', then restart the daemon",
     )
 
 
 def check_jobs(facts: HealthFacts) -> dict[str, Check]:
     """`jobs`, the sum, and `job:ID` for each (above LISTED_JOBS, for each that is not well)."""
-    each = {f"job:{job.job_id}": check_job(job, facts) for job in facts.enabled}
-    over = {f"job:{job.job_id}": check_once(job, facts.now) for job in facts.over}
+    each = {f"{JOB_CHECK}{job.job_id}": check_job(job, facts) for job in facts.enabled}
+    over = {f"{JOB_CHECK}{job.job_id}": check_once(job, facts.now) for job in facts.over}
     each |= {name: check for name, check in over.items() if check is not None}
     bad = {name: check for name, check in each.items() if check.status != "pass"}
     paused = f"; {facts.paused} paused" if facts.paused else ""
     if not each:
         return {"jobs": Check("pass", f"no job is enabled{paused}")}
     if not bad:
-        total = Check("pass", f"{_jobs(len(each))} enabled, all well{paused}")
+        total = Check("pass", f"{count(len(each), 'job')} enabled, all well{paused}")
     else:
         listed = f", the worst {LISTED_BAD_JOBS} listed" if len(bad) > LISTED_BAD_JOBS else ""
         total = Check(
             worst(check.status for check in bad.values()),
-            f"{len(bad)} of {_jobs(len(each))} not well{listed}{paused}",
+            f"{len(bad)} of {count(len(each), 'job')} not well{listed}{paused}",
             "see each of them: pipesched health; pipesched history JOB_ID",
         )
     if len(each) <= LISTED_JOBS:
@@ -353,14 +353,10 @@ def check_lateness(job: JobFacts, facts: HealthFacts) -> Check | None:
     return Check("fail", message, hint)
 
 
-def _jobs(count: int) -> str:
-    return f"{count} job" if count == 1 else f"{count} jobs"
-
-
-def size(count: float) -> str:
+def size(number: float) -> str:
     """Bytes for people: `3.2 GB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
+        if number < 1000 or unit == "TB":
             break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit in {"B", "kB"} or count >= 100 else f"{count:.1f} {unit}"
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit in {"B", "kB"} or number >= 100 else f"{number:.1f} {unit}"

@@ -67,6 +67,11 @@ def places(job_file: JobFile, environment: PipelineConfig, home: Path) -> tuple[
     )
 
 
+def documents_held(counts: Mapping[str, int]) -> int | None:
+    """By what a sync counted; None: nothing has been counted yet."""
+    return sum(counts.get(outcome, 0) for outcome in HELD) if counts else None
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionView:
     """A collection at the snapshot's time, from what the ledger knows of its jobs.
@@ -88,7 +93,7 @@ class CollectionView:
     @property
     def documents(self) -> int | None:
         """None: not counted yet, as `chunks`."""
-        return sum(self.counts.get(outcome, 0) for outcome in HELD) if self.counts else None
+        return documents_held(self.counts)
 
     @property
     def chunks(self) -> int | None:

@@ -202,10 +202,7 @@ class _Stage:
             return False
         if noted:
             going_on = max((run.ends - now for run in active if run.started is not None), default=0.0)
-            tally = self.course.overlaps.get(place)
-            if tally is None:
-                tally = self.course.overlaps[place] = Tally(now)
-            tally.add(max(going_on, 0.0))
+            self.course.overlaps.setdefault(place, Tally(now)).add(max(going_on, 0.0))
         overlap = self.policy(place).overlap
         return overlap == "skip" or (overlap == "queue" and any(run.started is None for run in active))
 
@@ -337,9 +334,7 @@ class _Stage:
         if run.behind == _WORKERS:
             tally = self.course.crowded = self.course.crowded or Tally(run.ready)
         else:
-            pair = (run.place, run.behind)
-            tally = self.course.behind.get(pair) or Tally(run.ready)
-            self.course.behind[pair] = tally
+            tally = self.course.behind.setdefault((run.place, run.behind), Tally(run.ready))
         tally.first = min(tally.first, run.ready)
         tally.add(seconds)
 
@@ -356,10 +351,7 @@ class _Stage:
         return max(grace_of(self.actors[place].job, datetime.fromtimestamp(slot, UTC)), 1.0)
 
     def unmet(self, place: int, slot: float) -> None:
-        tally = self.course.unmet.get(place)
-        if tally is None:
-            tally = self.course.unmet[place] = Tally(slot)
-        tally.add(0.0)
+        self.course.unmet.setdefault(place, Tally(slot)).add(0.0)
 
     def push(self, at: float, kind: int, what: _Run | int) -> None:
         self.serial += 1

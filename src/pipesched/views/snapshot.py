@@ -138,7 +138,7 @@ class JobView:
 
     @property
     def state(self) -> State:
-        if self.summary.active and any(run.status == "running" for run in self.summary.active):
+        if any(run.status == "running" for run in self.summary.active):
             return "running"
         if not self.job.enabled or self.progress.auto_paused_at is not None:
             return "paused"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
 from pipesched.settings import NEXT_COUNT
-from pipesched.views.indexes import HELD, why_bad
+from pipesched.views.indexes import documents_held, why_bad
 
 if TYPE_CHECKING:
     from pipesched.runs.model import Run
@@ -95,9 +95,7 @@ def freshness(view: JobView, now: datetime) -> dict[str, Any]:
 def sync_counts(view: JobView) -> tuple[int | None, int | None]:
     """How many documents and chunks the collection held after the job's last sync, as far as that was counted."""
     counts = view.summary.documents
-    if not counts:
-        return None, None
-    return sum(counts.get(outcome, 0) for outcome in HELD), counts.get(CHUNKS)
+    return documents_held(counts), counts.get(CHUNKS)
 
 
 def _running(run: Run, now: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipesched.errors import PipeschedError, ServiceUnavailable
 from pipesched.jobs.masking import masked
 from pipesched.runs.model import ACTIVE, EXECUTED, FAILED, Run, RunState
 from pipesched.runs.refusals import Refusals
+from pipesched.runs.rows import RECENT
 from pipesched.schedule.outlook import open_schedule
 from pipesched.settings import Paths
 from pipesched.views.health import OVERDUE_SLOTS, DiskFacts, HealthFacts, JobFacts
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 IN_PROCESS: Final = "onnx:"
 """Models that need no server: what their jobs' runs find unavailable is a store."""
-RATED_RUNS: Final = 20
-"""How many finished runs the ledger's success rates look at."""
 Reach = Callable[[Collection[str]], Mapping[str, PipeschedError | None]]
 """Asks the servers of these models, quickly and without embedding; answers for those that have one, None where all is well."""
 
@@ -122,7 +121,7 @@ def job_facts(view: JobView, ledger: Ledger, now: datetime, *, dry: bool) -> Job
         once=once,
         last=last,
         success_rate=summary.success_rate,
-        rated=min(RATED_RUNS, sum(summary.totals.get(state, 0) for state in EXECUTED | FAILED)),
+        rated=min(RECENT, sum(summary.totals.get(state, 0) for state in EXECUTED | FAILED)),
         failures_in_row=summary.failures_in_row,
         running_since=min(running, default=None),
         auto_paused_at=summary.auto_paused_at,
