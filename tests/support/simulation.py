@@ -396,7 +396,7 @@ class Simulation:
             for skip in unrecorded_slots(timed, self.shell.progress([timed])[job.id], until):
                 self.shell.record_slots(skip, now)
             if resumed:
-                self.shell.reset_failures(job.id, now)
+                self.shell.reset_failures(job.id)
         if changed.since != job.since or changed.schedule_key != job.schedule_key:
             until = self.end_epoch(job, now)
             self.epochs[job.id].append(self.epoch(changed, until))

@@ -232,7 +232,7 @@ def record_gap(
             for skip in unrecorded_slots(timed, ledger.progress([timed])[job.id], now, why=why):
                 ledger.record_slots(skip, now)
             if resumed:
-                ledger.reset_failures(job.id, now)
+                ledger.reset_failures(job.id)
 
 
 def _tell(app: App, changed: Sequence[Job], word: str) -> None:

@@ -189,7 +189,7 @@ def _ledger(
 
     scheduled_for = request.scheduled_for
     with Ledger.open(app.paths.ledger, create=True) as ledger:
-        for gone in ledger.find_lost(process.alive, started):
+        for gone in ledger.find_lost():
             if gone.trigger == "manual":  # nobody waits for it; a claimed one is its scheduler's to judge
                 ledger.finish(gone.run_id, status="lost", reason=process.GONE, now=started)
         ledger.begin_manual(

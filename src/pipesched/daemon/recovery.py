@@ -14,7 +14,7 @@ from pipesched.daemon.processes import find_run
 from pipesched.daemon.scheduler import Scheduler
 from pipesched.daemon.setback import settle_setback
 from pipesched.daemon.verdict import judge
-from pipesched.runs.process import GONE, NEVER_SEEN, alive, start_ticks
+from pipesched.runs.process import GONE, NEVER_SEEN, start_ticks
 from pipesched.schedule.outlook import opens_for, too_late
 from pipesched.schedule.tick import REMOVED
 
@@ -37,7 +37,7 @@ def recover(
     one whose process is gone ended as its report says, and is lost without one.
     """
     settle_setback(ledger, scheduler.planner.job, now)
-    lost = {run.run_id for run in ledger.find_lost(alive, now)}
+    lost = {run.run_id for run in ledger.find_lost()}
     for run in ledger.active():
         if run.trigger == "manual":
             continue  # the run keeps its row itself; see `forget_dead_manual_runs`
@@ -60,7 +60,7 @@ def recover(
 
 def forget_dead_manual_runs(ledger: Ledger, now: datetime) -> None:
     """Runs by hand keep their own rows; where one was killed, nobody else says so. They are not tried again."""
-    for run in ledger.find_lost(alive, now):
+    for run in ledger.find_lost():
         if run.trigger == "manual":
             ledger.finish(run.run_id, status="lost", reason=GONE, now=now)
             log.warning(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -271,7 +271,7 @@ class Ledger(Connection):
                 (micros(now), recording.storable(reason), job_id),
             )
 
-    def reset_failures(self, job_id: str, now: datetime) -> None:  # noqa: ARG002  as its siblings
+    def reset_failures(self, job_id: str) -> None:
         """Forget the failures in a row, and the pause that they led to."""
         with self._write() as db:
             db.execute(
@@ -279,9 +279,9 @@ class Ledger(Connection):
                 (job_id,),
             )
 
-    def expired(self, before: datetime, *, limit: int = 1000) -> list[Run]:
+    def expired(self, before: datetime) -> list[Run]:
         """Ended rows older than `before`, oldest first, that no job's summary shows: what retention may delete."""
-        return self._read(lambda db: reading.expired(db, before, limit))
+        return self._read(lambda db: reading.expired(db, before))
 
     def surplus(self, keep: int) -> list[Run]:
         """Ended rows beyond the newest `keep` of their job, oldest first, that no summary shows: retention may delete them too."""
@@ -369,8 +369,8 @@ class Ledger(Connection):
     def _active(self) -> list[Run]:
         return self._read(reading.active)
 
-    def find_lost(self, alive: Callable[[int, int | None], bool], now: datetime) -> list[Run]:  # noqa: ARG002
-        """Running rows whose process is gone, or was never named (see `started`). `alive`: process.alive, given pid and start.
+    def find_lost(self) -> list[Run]:
+        """Running rows whose process is gone, or was never named (see `started`).
 
         It changes nothing: `finish(status="lost")` does.
         """
@@ -382,7 +382,11 @@ class Ledger(Connection):
                 run
                 for run in reading.active(db)
                 if run.status == "running"
-                and (run.run_id in before_boot or run.pid is None or not alive(run.pid, run.pid_started))
+                and (
+                    run.run_id in before_boot
+                    or run.pid is None
+                    or not process.alive(run.pid, run.pid_started)
+                )
             ]
 
         return self._read(question)

@@ -76,7 +76,7 @@ def active(db: sqlite3.Connection) -> list[Run]:
     return [run_of(row) for row in _tuples(db, sql)]
 
 
-def of_other_boots(db: sqlite3.Connection, boot: str | None) -> set[str]:
+def of_other_boots(db: sqlite3.Connection, boot: str) -> set[str]:
     """Run ids of running rows whose process started before the machine did."""
     rows = db.execute("SELECT run_id FROM runs WHERE status = 'running' AND boot <> ?", (boot,))
     return {row[0] for row in rows}
@@ -306,7 +306,7 @@ def _tuples(db: sqlite3.Connection, sql: str, parameters: Sequence[object] = ())
     return cursor.execute(sql, parameters)
 
 
-def expired(db: sqlite3.Connection, before: datetime, limit: int) -> list[Run]:
+def expired(db: sqlite3.Connection, before: datetime) -> list[Run]:
     """Oldest first, by the index on (state, time); what a job's summary points at stays."""
     kept = " UNION ".join(
         f"SELECT {column} FROM jobs WHERE {column} IS NOT NULL"
@@ -314,13 +314,13 @@ def expired(db: sqlite3.Connection, before: datetime, limit: int) -> list[Run]:
     )
     found: list[Run] = []
     for status in ENDED:
-        rows = db.execute(
-            f"SELECT {RUN_COLUMNS} FROM runs WHERE status = ? AND at < ? AND seq NOT IN ({kept}) ORDER BY at LIMIT ?",
-            (status, micros(before), limit),
-        ).fetchall()
-        found.extend(run_of(row) for row in rows)
-    found.sort(key=lambda run: run.until or run.started_at or run.queued_at or before)
-    return found[:limit]
+        rows = _tuples(
+            db,
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE status = ? AND at < ? AND seq NOT IN ({kept})",
+            (status, micros(before)),
+        )
+        found.extend(map(run_of, rows))
+    return sorted(found, key=lambda run: run.until or run.started_at or run.queued_at or before)
 
 
 def surplus(db: sqlite3.Connection, keep: int) -> list[Run]:

@@ -76,7 +76,7 @@ class RetentionPlan:
 def plan(ledger: Ledger, paths: Paths, keep: Keep, now: datetime) -> RetentionPlan:
     """Only runs that the ledger knows, that have ended, and that are no job's last run or last sync. Raises what the ledger raises."""
     reasons: dict[str, tuple[Run, str]] = {}
-    for run in ledger.expired(now - timedelta(days=keep.days), limit=1_000_000_000):
+    for run in ledger.expired(now - timedelta(days=keep.days)):
         reasons[run.run_id] = (run, f"older than {keep.days} days")
     for run in ledger.surplus(keep.runs):
         reasons.setdefault(run.run_id, (run, f"beyond the newest {keep.runs} of its job"))

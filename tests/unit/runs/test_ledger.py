@@ -290,7 +290,7 @@ def test_an_automatic_pause_lasts_until_the_failures_are_reset(path: Path, ledge
     with Ledger.open(path, create=False) as reader:
         assert reader.progress([timed("nightly")])["nightly"].auto_paused_at == NOW
         assert reader.summaries(["nightly"])["nightly"].auto_pause_reason == "3 failures in a row"
-    ledger.reset_failures("nightly", NOW)
+    ledger.reset_failures("nightly")
     progress = ledger.progress([timed("nightly")])["nightly"]
     assert (progress.auto_paused_at, progress.failures_in_row) == (None, 0)
 
@@ -617,7 +617,7 @@ def test_a_run_whose_process_is_gone_is_found(ledger: Ledger) -> None:
         claim(ledger, name, job=name)
         ledger.started(name, pid=pid, pid_started=started, now=NOW)
     claim(ledger, "still-queued", job="queued")
-    lost = [run.run_id for run in ledger.find_lost(process.alive, NOW)]
+    lost = [run.run_id for run in ledger.find_lost()]
     assert lost == ["another-with-my-pid", "gone", "perhaps-never-started"]
 
 
@@ -626,11 +626,11 @@ def test_a_run_from_before_the_machine_started_is_lost_whatever_its_pid(path: Pa
         pytest.skip("this kernel has no boot id")
     claim(ledger, "one")
     ledger.started("one", pid=os.getpid(), pid_started=process.start_ticks(os.getpid()), now=NOW)
-    assert ledger.find_lost(process.alive, NOW) == []
+    assert ledger.find_lost() == []
     with sqlite3.connect(path) as db:
         db.execute("UPDATE runs SET boot = 'another'")
     db.close()
-    assert [run.run_id for run in ledger.find_lost(process.alive, NOW)] == ["one"]
+    assert [run.run_id for run in ledger.find_lost()] == ["one"]
 
 
 # Files
@@ -642,7 +642,7 @@ def test_reading_a_ledger_that_is_not_there_makes_nothing(tmp_path: Path) -> Non
         assert reader.counters().executed == 0
         assert reader.progress([timed("nightly", "other")])["nightly"].waits_for == ("other",)
         assert reader.summaries(["nightly"])["nightly"].last_run is None
-        assert reader.find_lost(process.alive, NOW) == []
+        assert reader.find_lost() == []
     assert list(tmp_path.iterdir()) == []
 
 

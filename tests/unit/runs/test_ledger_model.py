@@ -217,7 +217,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if paused:
             self.ledger.auto_pause(job, self.now, "failed")
         else:
-            self.ledger.reset_failures(job, self.now)
+            self.ledger.reset_failures(job)
             self.jobs[job].failures = 0
 
     @rule()
