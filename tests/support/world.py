@@ -17,8 +17,12 @@ from pipesched.runs.process import start_ticks
 from pipesched.runs.reports import write_report
 from pipesched.schedule.model import Skip
 from pipesched.settings import Paths
+from pipesched.views.health import Health, health
 from pipesched.views.scheduler import SchedulerFacts
+from pipesched.views.snapshot import Snapshot, take
+from pipesched.views.vitals import Reach, health_facts
 
+NOTHING_SET = PipelineConfig()
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=60)
 
@@ -119,6 +123,25 @@ class World:
     ) -> None:
         with Ledger.open(self.paths.ledger, create=True) as ledger:
             ledger.record_slots(Skip(job_id, first, last, count, status, reason), last)  # type: ignore[arg-type]
+
+    def snapshot(self, environment: PipelineConfig | None = NOTHING_SET) -> Snapshot:
+        with Ledger.open(self.paths.ledger, create=False) as ledger:
+            return take(
+                now=self.now,
+                paths=self.paths,
+                job_file=self.store.load(),
+                facts=self.facts,
+                ledger=ledger,
+                environment=environment,
+            )
+
+    def health(self, environment: PipelineConfig = NOTHING_SET, reach: Reach | None = None) -> Health:
+        """As `health --no-scheduler` judges it."""
+        with Ledger.open(self.paths.ledger, create=False) as ledger:
+            facts = health_facts(
+                self.snapshot(), ledger=ledger, environment=environment, no_scheduler=True, reach=reach
+            )
+        return health(facts)
 
 
 class WorldSource:

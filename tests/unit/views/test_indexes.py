@@ -1,6 +1,5 @@
 """Collections over a real job file and ledger: whose, how fresh, what they hold."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,11 +9,10 @@ from pipesched.errors import PipeschedError, ServiceUnavailable
 from pipesched.options import PipelineConfig
 from pipesched.runs.ledger import Ledger
 from pipesched.views.glance import lines
-from pipesched.views.health import Health, health
 from pipesched.views.indexes import places
-from pipesched.views.snapshot import Memory, Snapshot, take
+from pipesched.views.snapshot import Memory
 from pipesched.views.status import status_document
-from pipesched.views.vitals import Reach, health_facts
+from pipesched.views.vitals import health_facts
 from support.world import NOW, World
 
 NOTHING = PipelineConfig()
@@ -23,27 +21,6 @@ NOTHING = PipelineConfig()
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def snapshot(world: World, memory: Memory | None = None, environment: PipelineConfig = NOTHING) -> Snapshot:
-    with Ledger.open(world.paths.ledger, create=False) as ledger:
-        return take(
-            now=world.now,
-            paths=world.paths,
-            job_file=world.store.load(),
-            facts=world.facts,
-            ledger=ledger,
-            memory=memory,
-            environment=environment,
-        )
-
-
-def judged(world: World, reach: Reach | None = None) -> Health:
-    with Ledger.open(world.paths.ledger, create=False) as ledger:
-        facts = health_facts(
-            snapshot(world), ledger=ledger, environment=NOTHING, no_scheduler=True, reach=reach
-        )
-    return health(facts)
 
 
 def test_two_jobs_that_share_a_collection_are_as_fresh_as_the_newer_sync(world: World) -> None:
@@ -56,7 +33,7 @@ def test_two_jobs_that_share_a_collection_are_as_fresh_as_the_newer_sync(world: 
         documents={"unchanged": 10, "new": 1, "failed": 1, "chunks": 33, "withheld": 4, "drifted": 2},
     )  # fmt: skip
     world.ran("hourly", NOW - timedelta(hours=1), "failed", reason="no server")
-    shared, notes = status_document(snapshot(world))["collections"]
+    shared, notes = status_document(world.snapshot())["collections"]
     assert shared == {
         "collection_name": "blog_documents",
         "storage_path": str(world.home / "db" / "vector_store"),
@@ -86,7 +63,7 @@ def test_people_are_told_of_each_collection_the_stalest_first(world: World) -> N
         documents={"unchanged": 12, "failed": 1, "chunks": 40, "withheld": 3, "drifted": 1},
     )  # fmt: skip
     world.ran("notes", NOW - timedelta(hours=8), documents={"new": 1, "chunks": 1})
-    told = [line for line in lines(snapshot(world)) if line.startswith("index:")]
+    told = [line for line in lines(world.snapshot()) if line.startswith("index:")]
     assert told[:2] == [
         "index:     drafts: no sync by its jobs yet",
         "index:     notes: 7 h 59 min old, 1 document, 1 chunk",
@@ -134,7 +111,7 @@ def test_a_job_says_what_of_it_failed(world: World) -> None:
         "nightly", NOW - timedelta(hours=7), "partial", reason="deletes of 3 withheld",
         documents={"unchanged": 5, "failed": 2, "withheld": 3, "chunks": 9},
     )  # fmt: skip
-    (job,) = status_document(snapshot(world))["jobs"]
+    (job,) = status_document(world.snapshot())["jobs"]
     assert (job["failed_documents"], job["withheld_deletes"], job["drifted_chunks"]) == (2, 3, 0)
     assert (job["documents"], job["last_error"]) == (5, "deletes of 3 withheld")
 
@@ -142,10 +119,10 @@ def test_a_job_says_what_of_it_failed(world: World) -> None:
 def test_withheld_deletes_and_drift_reach_health_and_end_with_the_next_sync(world: World) -> None:
     world.job("nightly")
     world.ran("nightly", NOW - timedelta(hours=9), "partial", documents={"withheld": 3, "drifted": 2})
-    checks = judged(world).checks
+    checks = world.health().checks
     assert (checks["deletes"].status, checks["drift"].status) == ("warn", "warn")
     world.ran("nightly", NOW - timedelta(hours=7), documents={"unchanged": 3})
-    checks = judged(world).checks
+    checks = world.health().checks
     assert (checks["deletes"].status, checks["drift"].status) == ("pass", "pass")
 
 
@@ -171,10 +148,10 @@ def test_only_models_of_enabled_jobs_are_asked_for_and_each_once(world: World) -
         enabled=False,
     )
     world.job("mini", config=PipelineConfig(collection_name="mini-posts"))
-    check = judged(world, reach).checks["embedder"]
+    check = world.health(reach=reach).checks["embedder"]
     assert asked == [["ollama:arctic", "onnx:all-MiniLM-L6-v2"]]
     assert (check.status, check.hint) == ("warn", "ollama serve")
-    assert judged(world).checks["embedder"].status == "pass", "nobody asked, and no run failed"
+    assert world.health().checks["embedder"].status == "pass", "nobody asked, and no run failed"
 
 
 def replace_collection(config: PipelineConfig, name: str) -> PipelineConfig:
@@ -187,36 +164,35 @@ def test_a_run_that_found_no_embedder_makes_health_say_so(world: World) -> None:
         at = NOW - timedelta(hours=7)
         ledger.begin_manual("r1", "nightly", now=at, pid=1, dry_run=False)
         ledger.finish("r1", status="failed", exit_code=69, reason="no Ollama server answers", now=at)
-    check = judged(world).checks["embedder"]
+    check = world.health().checks["embedder"]
     assert (check.status, "no Ollama server answers" in check.message) == ("warn", True)
     assert check.hint == "pipesched doctor --job nightly"
     down: dict[str, PipeschedError | None] = {"ollama:arctic": ServiceUnavailable("refused", hint="serve")}
-    assert judged(world, lambda _: down).checks["embedder"].status == "fail"
-    assert judged(world, lambda _: {"ollama:arctic": None}).checks["embedder"].status == "pass"
+    assert world.health(reach=lambda _: down).checks["embedder"].status == "fail"
+    assert world.health(reach=lambda _: {"ollama:arctic": None}).checks["embedder"].status == "pass"
 
 
 def test_the_disks_of_the_stores_are_judged_too(world: World) -> None:
     world.job("nightly", config=PipelineConfig(storage_path="/dev/shm/pipesched-not-there"))
-    message = judged(world).checks["disk"].message
+    message = world.health().checks["disk"].message
     with Ledger.open(world.paths.ledger, create=False) as ledger:
-        disks = health_facts(snapshot(world), ledger=ledger, environment=NOTHING).disks
+        disks = health_facts(world.snapshot(), ledger=ledger, environment=NOTHING).disks
     assert "state" in disks[0].what, message
     assert sum("the store" in disk.what for disk in disks) == 1
 
 
 def test_a_snapshot_without_the_environment_knows_of_no_collections(world: World) -> None:
     world.job("nightly")
-    with Ledger.open(world.paths.ledger, create=False) as ledger:
-        shot = take(now=NOW, paths=world.paths, job_file=world.store.load(), facts=world.facts, ledger=ledger)
+    shot = world.snapshot(environment=None)
     assert shot.collections == ()
-    assert replace(shot).jobs.keys() == {"nightly"}
+    assert shot.jobs.keys() == {"nightly"}
 
 
 def test_collections_of_one_name_are_told_apart_by_their_stores(world: World) -> None:
     for job_id, store in (("a", "one"), ("b", "two")):
         world.job(job_id, config=PipelineConfig(storage_path=store))
     world.job("c", config=PipelineConfig(storage_path="two", collection_name="other"))
-    told = [line.split(": ", 1)[1].strip() for line in lines(snapshot(world)) if line.startswith("index:")]
+    told = [line.split(": ", 1)[1].strip() for line in lines(world.snapshot()) if line.startswith("index:")]
     assert sorted(told) == [
         f"blog_documents in {world.home}/one: no sync by its jobs yet",
         f"blog_documents in {world.home}/two: no sync by its jobs yet",

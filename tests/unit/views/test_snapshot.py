@@ -10,11 +10,11 @@ from pipesched.runs.ledger import Ledger
 from pipesched.runs.model import Counters
 from pipesched.schedule.model import Progress
 from pipesched.views.glance import COLUMNS, SHOWN_ROWS, job_rows, lines
-from pipesched.views.health import Check, Health, health
+from pipesched.views.health import Check
 from pipesched.views.scheduler import SchedulerFacts
-from pipesched.views.snapshot import Memory, NextFires, Snapshot, take
+from pipesched.views.snapshot import Memory, NextFires
 from pipesched.views.status import status_document
-from pipesched.views.vitals import disk_facts, health_facts
+from pipesched.views.vitals import disk_facts
 from support.world import LONG_AGO, NOW, World
 
 KEYS = {
@@ -28,28 +28,8 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def snapshot(world: World) -> Snapshot:
-    with Ledger.open(world.paths.ledger, create=False) as ledger:
-        return take(
-            now=world.now,
-            paths=world.paths,
-            job_file=world.store.load(),
-            facts=world.facts,
-            ledger=ledger,
-        )
-
-
-def judged(world: World, environment: PipelineConfig | None = None) -> Health:
-    with Ledger.open(world.paths.ledger, create=False) as ledger:
-        return health(
-            health_facts(
-                snapshot(world), ledger=ledger, environment=environment or PipelineConfig(), no_scheduler=True
-            )
-        )
-
-
 def test_an_empty_folder_has_a_status_and_nothing_is_made(world: World) -> None:
-    document = status_document(snapshot(world))
+    document = status_document(world.snapshot())
     assert document.keys() >= KEYS
     assert (document["active_jobs"], document["success_rate"], document["next"]) == (0, None, [])
     assert list(world.home.iterdir()) == []
@@ -67,7 +47,7 @@ def test_the_status_tells_counters_running_next_and_freshness(world: World) -> N
     world.skipped(
         "nightly", NOW - timedelta(hours=3), NOW - timedelta(hours=2), 3, "missed", "the daemon was down"
     )
-    document = status_document(snapshot(world))
+    document = status_document(world.snapshot())
     assert (document["active_jobs"], document["jobs_executed"], document["jobs_failed"]) == (2, 1, 1)
     assert (document["jobs_missed"], document["jobs_skipped"], document["success_rate"]) == (3, 0, 0.5)
     assert document["last_error"] == "no server"
@@ -86,14 +66,14 @@ def test_a_one_time_job_that_has_run_is_done(world: World) -> None:
     at = NOW - timedelta(hours=3)
     world.job("once", at)
     world.ran("once", at)
-    shot = snapshot(world)
+    shot = world.snapshot()
     assert shot.jobs["once"].state == "done"
     assert status_document(shot)["active_jobs"] == 0
 
 
 def test_a_job_that_starts_with_the_daemon_is_active_without_a_next_fire(world: World) -> None:
     world.job("boot", "@reboot")
-    shot = snapshot(world)
+    shot = world.snapshot()
     assert (shot.jobs["boot"].state, shot.jobs["boot"].next) == ("scheduled", None)
     assert status_document(shot)["active_jobs"] == 1
 
@@ -104,9 +84,9 @@ def test_an_auto_paused_job_is_paused(world: World) -> None:
         ledger.auto_pause("nightly", NOW - timedelta(hours=1), "5 failures in a row")
         world.job("boot", "@reboot")
         ledger.auto_pause("boot", NOW - timedelta(hours=1), "5 failures in a row")
-    assert snapshot(world).jobs["nightly"].state == "paused"
-    assert status_document(snapshot(world))["active_jobs"] == 0
-    assert judged(world).checks["job:nightly"].status == "fail"
+    assert world.snapshot().jobs["nightly"].state == "paused"
+    assert status_document(world.snapshot())["active_jobs"] == 0
+    assert world.health().checks["job:nightly"].status == "fail"
 
 
 def test_the_next_fire_is_kept_until_it_has_passed_or_the_job_changes(world: World) -> None:
@@ -144,18 +124,18 @@ def test_what_the_ledger_said_is_kept_until_it_is_written(world: World) -> None:
 def test_a_daily_job_is_late_after_its_second_missed_night(world: World) -> None:
     world.job("nightly", "0 2 * * *")
     world.ran("nightly", datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
-    assert judged(world).checks["job:nightly"].status == "pass", "one night missed"
+    assert world.health().checks["job:nightly"].status == "pass", "one night missed"
     world.now = datetime(2026, 11, 25, 2, 6, tzinfo=UTC)
-    assert judged(world).checks["job:nightly"].status == "warn", "two"
+    assert world.health().checks["job:nightly"].status == "warn", "two"
     world.now = datetime(2026, 11, 27, 3, 1, tzinfo=UTC)
-    assert judged(world).checks["job:nightly"].status == "fail", "four"
+    assert world.health().checks["job:nightly"].status == "fail", "four"
 
 
 def test_a_weekend_without_occurrences_is_not_lateness(world: World) -> None:
     world.job("workdays", "0 2 * * 1-5")
     world.ran("workdays", datetime(2026, 11, 20, 2, 0, tzinfo=UTC))  # a Friday
     world.now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-    assert judged(world).checks["job:workdays"].status == "pass"
+    assert world.health().checks["job:workdays"].status == "pass"
 
 
 def test_a_job_that_only_does_dry_runs_is_judged_by_those(world: World) -> None:
@@ -163,17 +143,17 @@ def test_a_job_that_only_does_dry_runs_is_judged_by_those(world: World) -> None:
     world.job("real", 3600.0)
     for job_id in ("check", "real"):
         world.ran(job_id, NOW - timedelta(minutes=20), dry_run=True)
-    checks = judged(world).checks
+    checks = world.health().checks
     assert checks["job:check"].status == "pass"
     assert checks["job:real"].status == "fail", "a dry run is no sync"
-    assert judged(world, PipelineConfig(dry_run=True)).checks["job:real"].status == "pass"
+    assert world.health(PipelineConfig(dry_run=True)).checks["job:real"].status == "pass"
 
 
 def test_a_dry_job_whose_last_run_failed_still_knows_its_last_success(world: World) -> None:
     world.job("check", 3600.0, config=PipelineConfig(dry_run=True))
     world.ran("check", NOW - timedelta(hours=1, minutes=10), dry_run=True)
     world.ran("check", NOW - timedelta(minutes=10), "failed", reason="no folder", dry_run=True)
-    check = judged(world).checks["job:check"]
+    check = world.health().checks["job:check"]
     assert (check.status, check.message) == ("warn", "the last run failed: no folder")
 
 
@@ -181,7 +161,7 @@ def test_the_last_finished_run_is_judged_while_the_next_one_runs(world: World) -
     world.job("hourly", 3600.0)
     world.ran("hourly", NOW - timedelta(hours=2), "failed", reason="no server")
     world.ran("hourly", NOW - timedelta(minutes=5), "running")
-    assert judged(world).checks["job:hourly"].message == "the last run failed: no server"
+    assert world.health().checks["job:hourly"].message == "the last run failed: no server"
 
 
 def test_slots_before_a_jobs_last_edit_start_or_after_its_end_do_not_count(world: World) -> None:
@@ -189,7 +169,7 @@ def test_slots_before_a_jobs_last_edit_start_or_after_its_end_do_not_count(world
 
     world.job("edited", 3600.0, since=NOW - timedelta(minutes=90))
     world.job("future", 3600.0, policy=JobPolicy(start=NOW + timedelta(days=1)))
-    checks = judged(world).checks
+    checks = world.health().checks
     assert checks["job:edited"].status == "pass"
     assert checks["job:future"].message == "not due yet"
 
@@ -213,7 +193,7 @@ def test_people_get_lines_and_a_row_a_job(world: World) -> None:
     )
     world.job("nightly", "0 2 * * *")
     world.ran("nightly", NOW - timedelta(hours=7, minutes=30), documents={"unchanged": 12, "chunks": 19})
-    shot = snapshot(world)
+    shot = world.snapshot()
     said = lines(shot)
     assert said[0] == "scheduler: running, pid 42, up 3 h, http://127.0.0.1:8765"
     assert "runs:      1 done, 0 failed, 0 missed, 0 skipped; 100% of the last 20 runs succeeded" in said
@@ -234,7 +214,7 @@ def test_people_get_lines_and_a_row_a_job(world: World) -> None:
 def test_a_terminal_gets_as_many_jobs_as_one_reads_and_the_count_of_the_rest(world: World) -> None:
     for n in range(SHOWN_ROWS + 2):
         world.job(f"job{n}", 3600.0)
-    shot = snapshot(world)
+    shot = world.snapshot()
     assert job_rows(shot, full=False)[1] == 2
     assert len(job_rows(shot, full=True)[0]) == SHOWN_ROWS + 2
 
@@ -247,21 +227,21 @@ def test_a_one_time_job_that_did_not_succeed_is_told_until_a_run_does(world: Wor
         world.skipped("move", at, at, 1, "missed", "no scheduler ran")
     else:
         world.ran("move", at, ending, reason="no server")
-    assert snapshot(world).jobs["move"].state == "done"
-    check = judged(world).checks["job:move"]
+    assert world.snapshot().jobs["move"].state == "done"
+    check = world.health().checks["job:move"]
     assert (check.status, "its only time was 3 h ago" in check.message) == (
         "fail" if ending == "failed" else "warn",
         True,
     ), check
     world.ran("move", NOW - timedelta(minutes=5))
-    assert "job:move" not in judged(world).checks
+    assert "job:move" not in world.health().checks
 
 
 def test_a_job_whose_first_slot_was_skipped_is_not_said_to_wait_for_it(world: World) -> None:
     world.job("nightly", since=NOW - timedelta(days=1))
     slot = NOW.replace(hour=2, minute=0)
     world.skipped("nightly", slot, slot, 1, "skipped", "its previous run was still going")
-    check = judged(world).checks["job:nightly"]
+    check = world.health().checks["job:nightly"]
     assert check == Check(
         "pass", "next in 16 h 30 min, the last one was skipped: its previous run was still going"
     )
