@@ -198,12 +198,13 @@ class Children:
         del self._children[child.run_id]
         return Exit(child.run_id, child.ended.code, child.ended.signal, child.ended.out_of_memory, tail)
 
-    def reap_orphans(self) -> None:
+    def reap_orphans(self, spare: int | None) -> None:
         """As process 1 of a container: take the exit statuses of processes whose parents have gone, so that none stays a zombie.
 
-        Stops at the first that is a run's own process, which `reap` deals with; the rest is taken the next time.
+        Stops at the first that is a run's own process, which `reap` deals with, or `spare`, whose status is somebody else's to
+        take; the rest is taken the next time.
         """
-        mine = {child.process.pid for child in self._children.values()}
+        mine = {child.process.pid for child in self._children.values()} | {spare}
         with contextlib.suppress(ChildProcessError):
             while info := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if info.si_pid in mine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import subprocess
@@ -20,6 +21,7 @@ FIRST_SECONDS: Final = 600.0
 AGAIN_SECONDS: Final = 3600.0
 """After one that failed, or was refused."""
 LONGEST_SECONDS: Final = 1800.0
+STOP_SECONDS: Final = 5.0
 
 
 class Housekeeper:
@@ -41,6 +43,11 @@ class Housekeeper:
         self._not_before = clock.monotonic() + first
         self._kill_at = 0.0
         self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of what prunes, until its end was seen to."""
+        return None if self._child is None else self._child.pid
 
     def look(self) -> None:
         """Start it when it is time, see to one that has ended. Never waits, never raises."""
@@ -85,7 +92,8 @@ class Housekeeper:
             log.info("pruned what is old")
 
     def stop(self) -> None:
-        """End it: it may be killed anywhere, and done again."""
+        """End it: it may be killed anywhere, and done again. One that waits for a dead disk is left."""
         if self._child is not None and self._child.poll() is None:
             signal_group(self._child.pid, signal.SIGKILL)
-            self._child.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(STOP_SECONDS)

@@ -145,7 +145,7 @@ class Loop:
         if not self._is_disowned and not self._is_ours():
             self._disown()
         if os.getpid() == 1:
-            self._children.reap_orphans()
+            self._children.reap_orphans(None if self._housekeeper is None else self._housekeeper.pid)
 
     def _check_clock(self) -> None:
         jump = self._jumps.jump(self._clock.now(), self._clock.monotonic())

@@ -236,6 +236,14 @@ def test_a_command_that_does_not_exist_is_an_error(bench):
     assert len(bench.children) == 0
 
 
+def test_the_exit_status_of_a_child_that_is_no_run_is_left_to_who_started_it(bench):
+    with subprocess.Popen(["sh", "-c", "exit 3"]) as pruning:
+        os.waitid(os.P_PID, pruning.pid, os.WEXITED | os.WNOWAIT)
+        bench.children.reap_orphans(pruning.pid)
+
+        assert pruning.wait() == 3
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process namespace needs root")
 def test_as_process_one_it_reaps_the_orphans_of_its_runs():
     script = """
@@ -253,7 +261,7 @@ for _ in range(40):
     for key, _ in selector.select(0.02):
         children.read(key.data)
     ended += children.reap()
-    children.reap_orphans()
+    children.reap_orphans(None)
     time.sleep(0.02)
 print(len(ended), [name for name in os.listdir("/proc") if name.isdigit() and name != "1"])
 """
