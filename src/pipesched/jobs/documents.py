@@ -203,14 +203,14 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
             Problem(None, f"defaults is a {json_type(document)}, not an object", in_defaults=True)
         )
         return Defaults()
-    nested = document.get("config", {})
+    config = document.get("config", {})
     flat = {key: value for key, value in document.items() if key not in {"config", "timezone", "calendar"}}
-    if not isinstance(nested, dict):
+    if not isinstance(config, dict):
         problems.append(
-            Problem(None, f"defaults.config is a {json_type(nested)}, not an object", in_defaults=True)
+            Problem(None, f"defaults.config is a {json_type(config)}, not an object", in_defaults=True)
         )
-        nested = {}
-    values = {"timezone": document.get("timezone"), "config": {**nested, **flat}}
+        config = {}
+    values = {"timezone": document.get("timezone"), "config": {**config, **flat}}
     if "calendar" in document:
         values["calendar"] = document["calendar"]
     try:
@@ -223,21 +223,20 @@ def _defaults(table: dict[str, Any], problems: list[Problem]) -> Defaults:
 
 def _usable_defaults(values: Json, error: ValidationError) -> Defaults:
     """The defaults without what is wrong in them."""
-    bad = {str(part) for entry in error.errors() for part in entry["loc"]}
-    config = {key: value for key, value in values["config"].items() if key not in bad}
+    bad = {entry["loc"][:2] for entry in error.errors()}
     dates = values.get("calendar")
-    wrong = {entry["loc"][1:] for entry in error.errors() if entry["loc"][0] == "calendar"}
-    known = (
-        [each for place, each in enumerate(dates) if (place,) not in wrong] if isinstance(dates, list) else []
-    )
+    if not isinstance(dates, list):
+        dates = []
+    config = {key: value for key, value in values["config"].items() if ("config", key) not in bad}
     try:
-        return Defaults(
-            timezone=None if "timezone" in bad else values["timezone"],
-            calendar=tuple(known),
-            config=PipelineConfig.model_validate(config),
-        )
-    except ValidationError:
-        return Defaults()
+        usable_config = PipelineConfig.model_validate(config)
+    except ValidationError:  # each is good, and they do not go together
+        usable_config = PipelineConfig()
+    return Defaults(
+        timezone=None if ("timezone",) in bad else values["timezone"],
+        calendar=tuple(each for place, each in enumerate(dates) if ("calendar", place) not in bad),
+        config=usable_config,
+    )
 
 
 def _dependency_problems(jobs: Mapping[str, Job]) -> Iterable[Problem]:
@@ -289,7 +288,7 @@ def write_job(job: Job) -> Json:
     policy = job.policy.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     for key in ("grace", "timeout", "retry_delay", "jitter"):
         if key in policy:
-            policy[key] = format_duration(policy[key]) if policy[key] else "0s"
+            policy[key] = format_duration(policy[key])
     document: Json = {
         "id": job.id,
         "name": job.name,

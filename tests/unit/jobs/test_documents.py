@@ -240,6 +240,21 @@ def test_a_default_that_cannot_be_used_is_named_and_the_rest_holds(store: JobSto
     assert (loaded.defaults.timezone, loaded.defaults.config.chunk_size) == (None, 700)
 
 
+@pytest.mark.parametrize(
+    "config", [{"chunk_size": 100, "chunk_overlap": 200}, {"timezone": "UTC"}, {"data_dirr": "x"}]
+)
+def test_options_that_cannot_be_used_take_neither_zone_nor_calendar_with_them(
+    store: JobStore, config: dict
+) -> None:
+    defaults = {"timezone": "Europe/Riga", "calendar": ["2026-12-24", "soon"], "config": config}
+    write(store, {}, defaults=defaults)
+    loaded = store.load()
+    assert loaded.problems
+    assert loaded.defaults.timezone == "Europe/Riga"
+    assert loaded.defaults.calendar == ("2026-12-24",)
+    assert loaded.defaults.config == PipelineConfig()
+
+
 def test_a_wait_for_a_job_that_is_not_there_or_in_a_ring_is_named(store: JobStore) -> None:
     def waits(job_id: str, *others: str) -> dict:
         return {"id": job_id, "trigger": {"every": "5m"}, "policy": {"after": list(others)}}
