@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -41,12 +41,12 @@ def build_policy(
     for name in ("start", "end"):
         if isinstance(values.get(name), str):
             values[name] = option_time(name, values[name], zone=zone, now=now)
-    for name in ("after", "notify"):
-        if name in values:
-            values[name] = tuple(dict.fromkeys(values[name]))
     if "trigger_on" in values and not values.get("after"):
         raise InvalidValue(
-            "--trigger-on goes with --after", hint="name the job to wait for with --after, or leave it out"
+            "--trigger-on goes with --after",
+            hint="name the job to wait for with --after, or leave it out"
+            if "trigger_on" in given
+            else "take it away too: --unset trigger-on",
         )
     return _checked(JobPolicy, values)
 
@@ -77,7 +77,7 @@ def build_job(
         "id": job_id,
         "name": name,
         "description": given.get("description", ""),
-        "tags": tuple(dict.fromkeys(given.get("tag", ()))),
+        "tags": given.get("tag", ()),
         "timezone": zone,
         "trigger": trigger,
         "policy": policy,
@@ -204,7 +204,7 @@ def edited(job: Job, edit: Edit, *, default_zone: str, now: datetime) -> Job:
         name: value for name, value in job.config.set_values().items() if name not in edit.unset
     } | edit.config.set_values()
     values = {
-        **dict(_fields(job)),
+        **{name: getattr(job, name) for name in Job.model_fields},
         "timezone": zone,
         "trigger": trigger,
         "policy": build_policy(edit.given, zone=load_zone(zone), now=now, over=policy_over),
@@ -213,7 +213,7 @@ def edited(job: Job, edit: Edit, *, default_zone: str, now: datetime) -> Job:
     if "description" in edit.unset or "description" in edit.given:
         values["description"] = edit.given.get("description", "")
     if "tag" in edit.unset or "tag" in edit.given:
-        values["tags"] = tuple(dict.fromkeys(edit.given.get("tag", ())))
+        values["tags"] = edit.given.get("tag", ())
     changed = _checked(Job, values)
     if changed.schedule_key != job.schedule_key:
         changed = changed.rescheduled(now)
@@ -232,10 +232,6 @@ def timing(job: Job) -> tuple[object, ...]:
     policy = job.policy
     zone = job.timezone if policy.not_during or job.calendar else ""
     return job.schedule_key, policy.start, policy.end, policy.jitter, policy.catch_up, policy.not_during, zone
-
-
-def _fields(job: Job) -> Iterator[tuple[str, Any]]:
-    return ((name, getattr(job, name)) for name in Job.model_fields)
 
 
 def paused_job(job: Job, now: datetime) -> Job:

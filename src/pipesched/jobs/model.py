@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -27,10 +27,10 @@ from pipesched.schedule.model import CatchUp, Overlap, Policy, TimedJob, Trigger
 from pipesched.settings import JOB_ID_PATTERN, SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from pipesched.schedule.blackout import Blackout, Dates, Window
+    from pipesched.schedule.blackout import Blackout
     from pipesched.schedule.model import Schedule
 
-_Parsed = TypeVar("_Parsed", "Window", "Dates")
+_T = TypeVar("_T")
 Stamp = tuple[int, int, int]
 """A file's (mtime_ns, size, inode): another stamp, another content."""
 
@@ -61,10 +61,7 @@ def _duration(value: object) -> object:
 def _zone(name: str) -> str:
     from pipesched.schedule.zones import load_zone
 
-    try:
-        load_zone(name)
-    except InvalidValue as error:
-        raise ValueError(f"{error.message}. {error.hint}" if error.hint else error.message) from error
+    _said(load_zone, name)
     return name
 
 
@@ -83,14 +80,14 @@ def _dates(text: str) -> str:
     return _said(parse_dates, text).text
 
 
-def _said(parse: Callable[[str], _Parsed], text: str) -> _Parsed:
+def _said(parse: Callable[[str], _T], text: str) -> _T:
     try:
         return parse(text)
     except InvalidValue as error:
         raise ValueError(f"{error.message}. {error.hint}") from error
 
 
-def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+def _each_once(values: tuple[_T, ...]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(values))
 
 
@@ -189,18 +186,20 @@ class JobPolicy(_Frozen):
     retries: Annotated[int, Field(ge=0, le=1000)] = 0
     retry_delay: Seconds = 60.0
     jitter: Seconds = 0.0
-    after: tuple[JobId, ...] = ()
+    after: Annotated[tuple[JobId, ...], AfterValidator(_each_once)] = ()
     trigger_on: TriggerOn = "success"
     not_during: Annotated[tuple[WindowText, ...], AfterValidator(_each_once)] = ()
     start: AwareDatetime | None = None
     end: AwareDatetime | None = None
     max_runs: Annotated[int, Field(ge=1)] | None = None
     pause_after_failures: Annotated[int, Field(ge=1)] | None = None
-    notify: tuple[Annotated[str, AfterValidator(_notify)], ...] = Field(default=(), repr=False)
+    notify: Annotated[tuple[Annotated[str, AfterValidator(_notify)], ...], AfterValidator(_each_once)] = (
+        Field(default=(), repr=False)
+    )
     ping: Annotated[str, AfterValidator(_ping)] | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
-    def _window(self) -> Self:
+    def _start_before_end(self) -> Self:
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end.isoformat()}) must be after start ({self.start.isoformat()})")
         return self
@@ -246,7 +245,7 @@ class Job(_Frozen):
     id: JobId
     name: Text = ""
     description: Text = ""
-    tags: tuple[Tag, ...] = ()
+    tags: Annotated[tuple[Tag, ...], AfterValidator(_each_once)] = ()
     timezone: Zone
     trigger: Trigger
     policy: JobPolicy = _NO_POLICY
@@ -304,7 +303,7 @@ class Job(_Frozen):
         """The same job with its slots counted from `now` on, or from just before a past time that is to run."""
         since = now
         if self.trigger.type == "once" and self.trigger.if_past == "run":
-            since = min(now, self.trigger.at - _A_SECOND)
+            since = min(now, self.trigger.at - timedelta(seconds=1))
         return self.model_copy(update={"since": since, "since_schedule": self.schedule_key})
 
 
@@ -312,9 +311,6 @@ class Job(_Frozen):
 def _timed_policy(policy: JobPolicy, calendar: tuple[str, ...], zone: str) -> Policy:
     """One for all jobs that say the same."""
     return policy.timed(zone=zone, calendar=calendar)
-
-
-_A_SECOND: Final = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC) - datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=20_000)

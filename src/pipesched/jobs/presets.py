@@ -11,23 +11,28 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import pipesched
 from pipesched.errors import DataError, InvalidValue, NotFound
 from pipesched.files import os_error
-from pipesched.jobs.build import POLICY_OPTIONS, build_job, build_policy
+from pipesched.jobs.build import POLICY_OPTIONS, build_job
 from pipesched.jobs.model import Job
 from pipesched.jobs.refusal import explain
 from pipesched.jobs.triggers import AnyTrigger, TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
-from pipesched.schedule.zones import load_zone
 from pipesched.settings import JOB_ID_PATTERN, PRESETS_DIR
 
 JOB_ID: Final = "{job_id}"
 _NAME: Final = re.compile(JOB_ID_PATTERN)
+
+
+def _with_job_id(value: str) -> str:
+    if JOB_ID not in value:
+        raise ValueError(f"must have {JOB_ID} in it, which stands for the id that is given")
+    return value
 
 
 class PresetJob(BaseModel):
@@ -35,7 +40,7 @@ class PresetJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(pattern=r"\{job_id\}")
+    id: Annotated[str, AfterValidator(_with_job_id)]
     name: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
@@ -68,6 +73,13 @@ class _Content(BaseModel):
     description: str
     timezone: str | None = None
     jobs: tuple[PresetJob, ...] = Field(min_length=1)
+
+
+_MODELS: Final[Mapping[str, type[BaseModel]]] = {
+    "": _Content,
+    "jobs": PresetJob,
+    "jobs.config": PipelineConfig,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +199,7 @@ def read_preset(path: Path, *, shipped: bool) -> Preset:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", hint="look at its permissions") from error
     except ValidationError as error:
-        bad = explain(error)
+        bad = explain(error, models=_MODELS)
         raise DataError(f"{path}: {bad.message}", hint=bad.hint) from error
     except ValueError as error:  # TOML's or UTF-8's
         raise DataError(
@@ -212,14 +224,12 @@ def _leading_comment(text: str) -> str:
 
 
 def _try_out(preset: Preset) -> None:
-    """Whether it makes jobs at all. Raises DataError."""
+    """Whether it makes jobs. Raises DataError."""
     example = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
     try:
-        zone = load_zone(preset.timezone or "UTC")
         for part in preset.jobs:
-            part.trigger(job_id="example", zone=zone.key, now=example)
             _known_settings(part.policy)
-            build_policy(part.policy, zone=zone, now=example)
+        preset.build("example", {}, PipelineConfig(), zone=preset.timezone or "UTC", now=example)
     except InvalidValue as error:
         raise DataError(f"{preset.path}: {error.message}", hint=error.hint) from error
 

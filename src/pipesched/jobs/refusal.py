@@ -24,10 +24,15 @@ _WALL_TIMES: Final = ("timezone_aware", "datetime_parsing", "datetime_from_date_
 _FLAGS: Final = {"tags": "--tag", "id": "JOB_ID"}
 
 
-def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
+def explain(
+    error: ValidationError,
+    *,
+    option: bool = False,
+    models: Mapping[str, type[BaseModel]] = _MODELS,
+) -> InvalidValue:
     """One readable error of ours for pydantic's list; `option`: name the flag rather than the file's key.
 
-    A secret's value is never repeated.
+    `models`: what the keys at each place are of, "" for the top. A secret's value is never repeated.
     """
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
@@ -39,7 +44,7 @@ def explain(error: ValidationError, *, option: bool = False) -> InvalidValue:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         group = location[1] if location[0] == "trigger" and len(location) > 2 else ".".join(names[:-1])
-        known = _keys(_MODELS.get(group, Job))
+        known = _keys(models.get(group, models[""]))
         near = difflib.get_close_matches(name, known, n=1)
         return InvalidValue(
             f"{spelled}: there is no such setting",

@@ -80,8 +80,9 @@ def test_what_to_wait_for_goes_with_a_job_to_wait_for(now) -> None:
     assert (job.timed().policy.after, job.timed().policy.trigger_on) == (("b",), "failure")
     with pytest.raises(InvalidValue, match="--trigger-on goes with --after"):
         new(now, expression="0 2 * * *", given={"trigger_on": "any"})
-    with pytest.raises(InvalidValue, match="--trigger-on goes with --after"):
+    with pytest.raises(InvalidValue, match="--trigger-on goes with --after") as caught:
         change(job, now, unset=("after",))
+    assert "--unset trigger-on" in caught.value.hint
     assert change(job, now, unset=("after", "trigger_on")).policy.trigger_on == "success"
     with pytest.raises(InvalidValue, match=r"--trigger-on: .*maybe"):
         new(now, expression="0 2 * * *", given={**given, "trigger_on": "maybe"})

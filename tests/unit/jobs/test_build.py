@@ -261,6 +261,11 @@ def test_a_done_job_can_still_be_described(job, now) -> None:
     assert edit(done, now, given={"description": "was good"}).description == "was good"
 
 
+def test_what_a_list_says_twice_is_kept_once(job, now) -> None:
+    made = new(now, expression="@daily", given={"tag": ["t", "t"], "after": ["b", "c", "b"]})
+    assert (made.tags, made.policy.after) == (("t",), ("b", "c"))
+
+
 def test_unset_takes_any_spelling_and_names_the_nearest() -> None:
     assert unset_names(["--data-dir", "retry_delay", "tags"], given=()) == ["data_dir", "retry_delay", "tag"]
     with pytest.raises(InvalidValue) as caught:

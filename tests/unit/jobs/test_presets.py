@@ -113,7 +113,21 @@ def test_a_project_puts_its_own_over_and_beside_them(tmp_path: Path, now) -> Non
         ('[[jobs]]\nid = "{job_id}"\ncron = "@daily"', "description"),
         ('description = "d"', "jobs"),
         ('description = "d"\njobs = []', "jobs"),
-        ('description = "d"\n[[jobs]]\nid = "fixed"\ncron = "@daily"', "id"),
+        ('description = "d"\n[[jobs]]\nid = "fixed"\ncron = "@daily"', "{job_id}"),
+        ('description = "d"\n[[jobs]]\nid = "{job_id} x"\ncron = "@daily"', "1 to 64"),
+        ('description = "d"\n[[jobs]]\nid = "{job_id}"\ncron = "@daily"\ntags = ["a b"]', "a b"),
+        (
+            'description = "d"\n[[jobs]]\nid = "{job_id}"\ncron = "@daily"\n[jobs.policy]\nnotify = 5',
+            "notify",
+        ),
+        (
+            'description = "d"\n[[jobs]]\nid = "{job_id}"\ncron = "@daily"\n[jobs.policy]\nafter = "abc"',
+            "abc",
+        ),
+        (
+            'description = "d"\n[[jobs]]\nid = "{job_id}"\ncron = "@daily"\n[jobs.policy]\njitter = "2d"',
+            "jitter",
+        ),
         ('description = "d"\n[[jobs]]\nid = "{job_id}"', "one of cron, every, at"),
         (
             'description = "d"\n[[jobs]]\nid = "{job_id}"\ncron = "@daily"\nevery = "1h"',
@@ -143,6 +157,29 @@ def test_a_broken_one_is_named_and_hides_none_but_itself(tmp_path: Path, content
         presets.get("hourly")
     assert said in caught.value.message
     assert "hourly.toml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (
+            'titel = "d"\ndescription = "d"\n[[jobs]]\nid = "{job_id}"\ncron = "@daily"',
+            "known here: description, timezone, jobs",
+        ),
+        ('description = "d"\n[[jobs]]\nid = "{job_id}"\ncrn = "@daily"', "did you mean cron?"),
+        (
+            'description = "d"\n[[jobs]]\nid = "{job_id}"\n[jobs.config]\ndata_dirr = "x"',
+            "did you mean data_dir?",
+        ),
+    ],
+)
+def test_a_misspelled_key_is_answered_with_those_of_its_place(
+    tmp_path: Path, content: str, hint: str
+) -> None:
+    (tmp_path / "own.toml").write_text(content)
+    with pytest.raises(DataError) as caught:
+        load_presets(tmp_path).get("own")
+    assert caught.value.hint == hint
 
 
 def test_an_unknown_one_is_named_with_the_nearest() -> None:
