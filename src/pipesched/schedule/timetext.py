@@ -113,7 +113,7 @@ def parse_time(text: str, *, zone: tzinfo, now: datetime) -> datetime:
 
 def parse_since(text: str, *, zone: tzinfo, now: datetime) -> datetime:
     """As `parse_time`, and a bare DURATION goes back from `now`. Raises InvalidValue."""
-    if _PART.match(text):
+    if _PART.match(text.lower()):
         return _moved(now, -parse_duration(text), text)
     return parse_time(text, zone=zone, now=now)
 

@@ -297,6 +297,8 @@ def test_a_schedule_that_the_export_lost_is_refused_by_name(kind: str, word: str
         (cron_fields(hour=[{"first": {}, "last": 3}]), "hour"),
         (cron_fields(hour=[{"first": 1, "last": 1, "weekday": 3}]), "no counterpart"),
         (cron_fields(second=[{"step": 10}]), "second"),
+        (cron_fields(second=["0/1"]), "second"),
+        (cron_fields(day=["1st mon", "2nd xyz"]), "xyz"),
         ({"type": "AndTrigger"}, "not known"),
         ({}, "not known"),
     ],

@@ -168,6 +168,7 @@ def test_what_is_no_time_is_refused_with_a_hint(text):
 
 def test_since_also_takes_a_duration_back():
     assert parse_since("2h", zone=UTC, now=NOW) == NOW - timedelta(hours=2)
+    assert parse_since("2H", zone=UTC, now=NOW) == NOW - timedelta(hours=2)
     assert parse_since("2026-01-01", zone=UTC, now=NOW) == datetime(2026, 1, 1, tzinfo=UTC)
     for text in ("2", "x", "2hh"):
         with pytest.raises(InvalidValue):

@@ -154,8 +154,8 @@ def expression(fields: Mapping[str, str]) -> str:
             texts[name] = "*" if left else _SMALLEST.get(name, "*")
     if not given:
         raise InvalidValue("no cron field is given", hint="such as hour, minute, day_of_week")
-    for name, plain in (("year", "*"), ("week", "*"), ("second", "0")):
-        if texts[name] not in {plain, f"{plain}/1"}:
+    for name, plain in (("year", {"*", "*/1"}), ("week", {"*", "*/1"}), ("second", {"0"})):
+        if texts[name] not in plain:
             raise InvalidValue(
                 f"{name} {texts[name]!r} cannot be said in five cron fields",
                 hint="seconds and weeks are for add-interval, a year for add-once or --start and --end",
@@ -176,11 +176,10 @@ def _days(day: str, weekday: str) -> tuple[str, str]:
             )
         found = [match for match in positions if match]
         return "*", ",".join(
-            f"L{(WEEKDAYS.index(match[2]) + 1) % 7}"
+            f"L{(_weekday(match[2]) + 1) % 7}"
             if match[1] == "last"
-            else f"{match[2]}#{_RANKS[match[1]]}"
+            else f"{WEEKDAYS[_weekday(match[2])]}#{_RANKS[match[1]]}"
             for match in found
-            if match[2] in WEEKDAYS
         )
     if weekday != "*" and not day.startswith("*"):
         raise InvalidValue(
