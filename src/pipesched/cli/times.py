@@ -138,8 +138,8 @@ def explain(
     from itertools import islice
 
     from pipesched.schedule.model import Policy, Progress, TimedJob
+    from pipesched.schedule.outlook import upcoming
     from pipesched.schedule.parse import cron
-    from pipesched.schedule.tick import upcoming
     from pipesched.schedule.words import explain as in_words
     from pipesched.schedule.zones import load_zone
 

@@ -13,7 +13,7 @@ from pipesched.daemon.observer import Ended, Nobody, Observer
 from pipesched.daemon.verdict import Verdict
 from pipesched.errors import PipeschedError
 from pipesched.runs.model import FAILED
-from pipesched.schedule.tick import retry_after
+from pipesched.schedule.delays import retry_after
 
 if TYPE_CHECKING:
     from pipesched.runs.ledger import Ledger

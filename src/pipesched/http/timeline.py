@@ -12,7 +12,8 @@ from typing import Final
 from pipesched.http.elements import section
 from pipesched.http.markup import Markup, foreign, join, tag
 from pipesched.runs.model import ACTIVE, FAILED, Run
-from pipesched.schedule.outlook import TICK, upcoming
+from pipesched.schedule.model import TICK
+from pipesched.schedule.outlook import upcoming
 from pipesched.views.ages import took
 from pipesched.views.snapshot import JobView
 

@@ -18,8 +18,9 @@ from pipesched.jobs.refusal import explain
 from pipesched.jobs.triggers import AnyTrigger, TriggerOptions, build_trigger, option_time
 from pipesched.options import PIPELINE_OPTIONS, PipelineConfig
 from pipesched.schedule.model import Progress, Schedule, Skip, TimedJob
+from pipesched.schedule.outlook import upcoming
 from pipesched.schedule.parse import cron
-from pipesched.schedule.tick import CHANGED, PAUSED, plan_job, upcoming
+from pipesched.schedule.tick import CHANGED, PAUSED, plan_job
 from pipesched.schedule.timetext import format_duration
 from pipesched.schedule.zones import load_zone
 from pipesched.settings import JOB_ID_PATTERN

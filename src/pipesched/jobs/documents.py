@@ -13,9 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from pipesched.errors import DataError, InvalidValue
 from pipesched.jobs.dependencies import find_cycle
 from pipesched.jobs.encoding import Json, Tables, json_type, nested
-from pipesched.jobs.model import EPOCH, Defaults, IntervalTrigger, Job, JobFile, JobPolicy, Problem, Stamp
+from pipesched.jobs.model import Defaults, IntervalTrigger, Job, JobFile, JobPolicy, Problem, Stamp
 from pipesched.jobs.refusal import explain
 from pipesched.options import PipelineConfig
+from pipesched.schedule.model import EPOCH
 
 
 @lru_cache(maxsize=1)

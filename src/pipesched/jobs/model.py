@@ -23,7 +23,7 @@ from pydantic import (
 
 from pipesched.errors import DataError, InvalidValue, NotFound
 from pipesched.options import PipelineConfig
-from pipesched.schedule.model import CatchUp, Overlap, Policy, TimedJob, TriggerKind, TriggerOn
+from pipesched.schedule.model import EPOCH, CatchUp, Overlap, Policy, TimedJob, TriggerKind, TriggerOn
 from pipesched.settings import JOB_ID_PATTERN, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _T = TypeVar("_T")
 Stamp = tuple[int, int, int]
 """A file's (mtime_ns, size, inode): another stamp, another content."""
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_SECONDS: Final = 86_400.0
 _LONGEST_SECONDS: Final = 100 * 366 * DAY_SECONDS
 _ENV_NAME: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from pipesched.errors import InvalidValue
-from pipesched.schedule.zones import EPOCH, ZoneTable, zone_table
+from pipesched.schedule.model import EPOCH
+from pipesched.schedule.zones import ZoneTable, zone_table
 
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = 86_400
@@ -172,9 +173,8 @@ class Blackout:
             first = dates.first.toordinal() - _EPOCH_ORDINAL
             last = dates.last.toordinal() - _EPOCH_ORDINAL
             if ranges:
-                first = max(
-                    first, ranges[-1][1] + 1
-                )  # of ranges that overlap, the one that begins first is named
+                # Of ranges that overlap, the one that begins first is named.
+                first = max(first, ranges[-1][1] + 1)
             if first <= last:
                 ranges.append((first, last, f"not on {dates.text} (calendar)"))
         fill = object.__setattr__

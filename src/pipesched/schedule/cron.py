@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pipesched.schedule.fields import Expression
-from pipesched.schedule.model import Occurrence
+from pipesched.schedule.model import EPOCH, Occurrence
 from pipesched.schedule.wall import WallTimes
-from pipesched.schedule.zones import EPOCH, Segment, ZoneTable
+from pipesched.schedule.zones import Segment, ZoneTable
 
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = 86_400
@@ -160,11 +160,10 @@ class CronSchedule:
             return None
 
     def count(self, after: datetime, until: datetime) -> int:
-        first, last = (after - EPOCH) // _SECOND, (until - EPOCH) // _SECOND
+        position, last = (after - EPOCH) // _SECOND, (until - EPOCH) // _SECOND
         total = 0
-        position = first
         try:
-            while position < last or position == first < last:
+            while position < last:
                 segment = self._table.segment(position + 1)
                 begin = max(position, segment.start - 1)
                 stop = min(last, segment.end - 1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from pipesched.schedule.blackout import Blackout
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TICK: Final = timedelta(microseconds=1)
+"""The shortest time: `at - TICK` is just before `at`."""
 CatchUp = Literal["latest", "all", "none"]
 Overlap = Literal["skip", "queue", "replace"]
 TriggerOn = Literal["success", "failure", "any"]

@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pipesched.schedule.blackout import Blackout, Stretch
-from pipesched.schedule.model import Occurrence, Schedule
+from pipesched.schedule.model import TICK, Occurrence, Schedule
 
 TRIES: Final = 400
 """How many closed stretches with an occurrence in each are looked through before a schedule counts as never open.
 
 A year of one that is due daily, eight years of one that is due weekly.
 """
-_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class OpenSchedule:
             tries -= 1
             if not tries:
                 return None
-            found = self._schedule.next(stretch.end - _TICK)
+            found = self._schedule.next(stretch.end - TICK)
         return found
 
     def between(self, after: datetime, until: datetime) -> Iterator[Occurrence]:
@@ -70,7 +69,7 @@ class OpenSchedule:
                 yield found
                 found = self._schedule.next(found.at)
             else:
-                found = self._schedule.next(stretch.end - _TICK)
+                found = self._schedule.next(stretch.end - TICK)
 
     def count(self, after: datetime, until: datetime) -> int:
         closed = sum(each.count for each in self.closed(after, until))
@@ -79,7 +78,7 @@ class OpenSchedule:
     def latest(self, after: datetime, until: datetime) -> Occurrence | None:
         found = self._schedule.latest(after, until)
         while found is not None and (stretch := self._closed(found.at)) is not None:
-            found = self._schedule.latest(after, stretch.begin - _TICK)
+            found = self._schedule.latest(after, stretch.begin - TICK)
         return found
 
     def period(self, at: datetime) -> timedelta:
@@ -99,13 +98,13 @@ class OpenSchedule:
                 stretch = self._blackout.stretch(slot.at)
             except OverflowError:
                 break
-            stop = min(stretch.end - _TICK, until)
+            stop = min(stretch.end - TICK, until)
             if not stretch.reason:
                 goes_on = False
             else:
-                last = self._schedule.latest(slot.at - _TICK, stop)
+                last = self._schedule.latest(slot.at - TICK, stop)
                 assert last is not None
-                count = self._schedule.count(slot.at - _TICK, stop)
+                count = self._schedule.count(slot.at - TICK, stop)
                 if goes_on and found[-1].reason == stretch.reason:
                     found[-1] = replace(found[-1], last=last.at, count=found[-1].count + count)
                 else:

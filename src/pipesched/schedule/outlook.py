@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from pipesched.schedule.model import Occurrence, Policy, Progress, Schedule, TimedJob
+from pipesched.schedule.model import TICK, Occurrence, Policy, Progress, Schedule, TimedJob
 from pipesched.schedule.open_slots import OpenSchedule
 from pipesched.schedule.timetext import format_duration
 
@@ -16,7 +16,6 @@ PUNCTUAL: Final = 60.0
 """Seconds: a fire this late is on time (the loop was busy), and no matter of catch-up."""
 SHORTEST_LATENESS: Final = 1.0
 """Seconds that a run may be late even where its grace is less: no loop is at every slot in the very instant."""
-TICK: Final = timedelta(microseconds=1)
 
 
 def upcoming(job: TimedJob, progress: Progress, after: datetime) -> Iterator[Occurrence]:

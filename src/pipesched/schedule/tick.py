@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final, Literal
 
-from pipesched.schedule.delays import jitter_offset, retry_after
+from pipesched.schedule.delays import jitter_offset
 from pipesched.schedule.model import (
+    TICK,
     Decision,
     Fire,
     JobPlan,
@@ -24,7 +26,6 @@ from pipesched.schedule.model import (
 from pipesched.schedule.open_slots import OpenSchedule
 from pipesched.schedule.outlook import (
     PUNCTUAL,
-    TICK,
     begun,
     ended,
     grace_of,
@@ -33,21 +34,8 @@ from pipesched.schedule.outlook import (
     open_schedule,
     runs_left,
     too_late,
-    upcoming,
 )
 from pipesched.schedule.timetext import format_duration
-
-__all__ = [
-    "CHANGED",
-    "PAUSED",
-    "PUNCTUAL",
-    "REMOVED",
-    "grace_of",
-    "plan_job",
-    "plan_start",
-    "retry_after",
-    "upcoming",
-]
 
 CATCH_UP_LIMIT: Final = 100
 
@@ -236,19 +224,18 @@ class _Planner:
         grace = grace_of(self.job, newest.at)
         waits = self.progress.waits_for
         late_by, reason = lateness(self.policy, grace, waits=bool(waits))
-        decisions: list[Decision] = []
-        if late_by is not None:
-            too_late = self.now - timedelta(seconds=late_by) - TICK
-            decisions += self.skip(
-                floor,
-                min(too_late, until),
-                "skipped" if waits else "missed",
+        status: Literal["missed", "skipped"] = "missed"
+        if waits:
+            status = "skipped"
+            reason = (
                 f"waited for {', '.join(waits)}{_WAITED_FOR[self.policy.trigger_on]}"
                 f" until the grace of {format_duration(grace)} ended"
-                if waits
-                else reason,
             )
-            floor = max(floor, too_late)
+        decisions: list[Decision] = []
+        if late_by is not None:
+            given_up = self.now - timedelta(seconds=late_by) - TICK
+            decisions += self.skip(floor, min(given_up, until), status, reason)
+            floor = max(floor, given_up)
         if newest.at <= floor:
             return _Due(decisions, until)
 
@@ -256,8 +243,7 @@ class _Planner:
         catches_all_up = self.policy.catch_up == "all"
         if blocked and not catches_all_up:
             return _Due([*decisions, *self.skip(floor, until, "skipped", blocked)], until)
-        late = newest.at < self.now - timedelta(seconds=PUNCTUAL)
-        opens = self.opens_at() if late else None
+        opens = self.opens_at() if self.is_late(newest.at) else None
         if waits or opens:
             oldest = next(self.schedule.between(floor, until))
             give_up = None if late_by is None else oldest.at + timedelta(seconds=late_by, milliseconds=1)
@@ -290,39 +276,38 @@ class _Planner:
             "missed",
             f"made up for by the run for {newest.at.isoformat(timespec='seconds')}",
         )
-        begun = older[0].first if older else newest.at
+        oldest = older[0].first if older else newest.at
         count = 1 + sum(skip.count for skip in older)
-        late = (self.now - begun).total_seconds() > PUNCTUAL
+        late = self.is_late(oldest)
         reason = ""
         if late:
-            reason = f"{format_duration(round((self.now - newest.at).total_seconds()))} late"
+            reason = self.how_late(newest.at)
             if count > 1:
                 reason += f", for {count} slots"
         return [*older, self.fire(newest, late=late, reason=reason)]
 
     def each(self, floor: datetime, until: datetime, left: int | None) -> list[Decision]:
         """A run for each slot since `floor`, the newest hundred."""
-        count = self.schedule.count(floor, until)
-        decisions: list[Decision] = []
-        if count > CATCH_UP_LIMIT:
+        older: list[Skip] = []
+        if self.schedule.count(floor, until) > CATCH_UP_LIMIT:
             kept_after = self.back(floor, until, CATCH_UP_LIMIT)
-            decisions += self.skip(
+            older = self.skip(
                 floor, kept_after, "missed", f"more than {CATCH_UP_LIMIT} slots to catch up with"
             )
             floor = kept_after
-        for slot in self.schedule.between(floor, until):
-            if left == 0:
-                break
-            left = None if left is None else left - 1
-            late = (self.now - slot.at).total_seconds() > PUNCTUAL
-            reason = f"{format_duration(round((self.now - slot.at).total_seconds()))} late" if late else ""
-            decisions.append(self.fire(slot, late=late, reason=reason))
-        # The runs come one after the other, so only the first has anything to replace.
-        first = len(decisions) - sum(isinstance(decision, Fire) for decision in decisions)
-        return [
-            replace(decision, replaces=()) if isinstance(decision, Fire) and place > first else decision
-            for place, decision in enumerate(decisions)
-        ]
+        fires: list[Fire] = []
+        for slot in islice(self.schedule.between(floor, until), left):
+            late = self.is_late(slot.at)
+            fire = self.fire(slot, late=late, reason=self.how_late(slot.at) if late else "")
+            # The runs come one after the other, so only the first has anything to replace.
+            fires.append(replace(fire, replaces=()) if fires else fire)
+        return [*older, *fires]
+
+    def is_late(self, slot: datetime) -> bool:
+        return (self.now - slot).total_seconds() > PUNCTUAL
+
+    def how_late(self, slot: datetime) -> str:
+        return f"{format_duration(round((self.now - slot).total_seconds()))} late"
 
     def back(self, floor: datetime, until: datetime, keep: int) -> datetime:
         """The slot before the last `keep` ones."""

@@ -161,9 +161,8 @@ class WallTimes:
 
     def count(self, after: int, until: int) -> int:
         """How many minutes match, after < minute <= until."""
-        return 0 if until <= after else self._up_to(after, until)
-
-    def _up_to(self, after: int, until: int) -> int:
+        if until <= after:
+            return 0
         first, start = divmod(after, _DAY)
         last, end = divmod(until, _DAY)
         total = self.days.count(first, last) * len(self.times)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -25,7 +25,6 @@ _STEP: Final = 4 * _DAY
 _MARGIN: Final = 2 * _DAY  # a block knows the change before it, since a clock goes back by a day at most
 _FIRST: Final = -62_135_596_800 + 8 * _DAY
 _LAST: Final = 253_402_300_799 - 8 * _DAY
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @cache

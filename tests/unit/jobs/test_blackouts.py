@@ -11,7 +11,7 @@ from pipesched.jobs.model import CronTrigger, Defaults
 from pipesched.jobs.triggers import TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
 from pipesched.schedule.model import Progress
-from pipesched.schedule.tick import upcoming
+from pipesched.schedule.outlook import upcoming
 
 NOTHING = PipelineConfig()
 

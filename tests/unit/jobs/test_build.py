@@ -21,7 +21,8 @@ from pipesched.jobs.model import CronTrigger, IntervalTrigger, JobPolicy, OnceTr
 from pipesched.jobs.triggers import TriggerOptions, build_trigger
 from pipesched.options import PipelineConfig
 from pipesched.schedule.model import PendingRetry, Progress
-from pipesched.schedule.tick import plan_job, upcoming
+from pipesched.schedule.outlook import upcoming
+from pipesched.schedule.tick import plan_job
 
 NOTHING = PipelineConfig()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipesched.schedule.delays import jitter_offset
+from pipesched.schedule.delays import jitter_offset, retry_after
 from pipesched.schedule.model import (
     Fire,
     JobPlan,
@@ -18,8 +18,9 @@ from pipesched.schedule.model import (
     Skip,
     TimedJob,
 )
+from pipesched.schedule.outlook import upcoming
 from pipesched.schedule.parse import cron, interval, once
-from pipesched.schedule.tick import plan_job, plan_start, retry_after, upcoming
+from pipesched.schedule.tick import plan_job, plan_start
 
 T0 = datetime(2026, 6, 1, tzinfo=UTC)
 HOURLY = cron("0 * * * *", zone="UTC", job_id="job")

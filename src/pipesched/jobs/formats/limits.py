@@ -10,7 +10,8 @@ from typing import Final
 from pipesched.jobs.formats.model import Remarks
 from pipesched.jobs.model import Job, JobFile
 from pipesched.options import PipelineOptions
-from pipesched.schedule.zones import EPOCH, load_zone, zone_table
+from pipesched.schedule.model import EPOCH
+from pipesched.schedule.zones import load_zone, zone_table
 
 _YEARS_AHEAD: Final = timedelta(days=3 * 366)
 _AROUND: Final = timedelta(hours=4)
