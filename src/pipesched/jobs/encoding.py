@@ -20,7 +20,7 @@ _LONGEST_NUMBER: Final = 19
 def parse(data: bytes, *, name: str) -> Tables:
     """The three tables in `data`, each `{"1": {...}, ...}`. Raises DataError when it is no job file."""
     try:
-        raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_doubles)
+        raw = json.loads(data.decode("utf-8-sig"), object_pairs_hook=without_doubles)
     except UnicodeDecodeError as error:
         raise _damaged(name, f"it is not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -69,7 +69,7 @@ def _highest(keys: Iterable[str]) -> int:
     return max((int(key) for key in keys if _is_number(key)), default=0)
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> Json:
+def without_doubles(pairs: list[tuple[str, Any]]) -> Json:
     """An object; two jobs under one number (a block that was copied) are both kept, other doubles refused."""
     found = dict(pairs)
     if len(found) == len(pairs):
@@ -85,7 +85,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> Json:
             following += 1
             kept[str(following)] = value
         else:
-            raise ValueError(f"the key {key!r} is there twice in one object")
+            raise ValueError(f"the key {key!r:.80} is there twice in one object")
     return kept
 
 

@@ -28,14 +28,12 @@ _FAR: Final = 2 * _DAY
 class CronSchedule:
     """One expression in one zone. `text` is the expression as it was given."""
 
-    __slots__ = ("_fixed", "_table", "_walls", "expression", "text", "zone")
+    __slots__ = ("_fixed", "_table", "_walls", "text")
 
     at_start: Final = False
 
     def __init__(self, text: str, expression: Expression, walls: WallTimes, table: ZoneTable) -> None:
         self.text = text
-        self.expression = expression
-        self.zone = table.zone
         self._walls = walls
         self._table = table
         self._fixed = expression.fixed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Final
 
@@ -14,10 +15,19 @@ from pipesched.schedule.fields import split
 _NAMES: Final = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _ALL_DAYS: Final = tuple(range(1, 32))
 _ALL_WEEKDAYS: Final = tuple(range(7))
-_LAST: Final = "last"
+_LAST_DAY: Final = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class _Nth:
+    """The rank-th of a weekday in the month; rank 0 is the last."""
+
+    weekday: int
+    rank: int
+
+
 _DayOfMonth = tuple[int, ...] | str
-_DayOfWeek = tuple[int, ...] | tuple[str, int, int]
-"""Weekdays, or ("nth", weekday, rank), rank 0 for the last of the month."""
+_DayOfWeek = tuple[int, ...] | _Nth
 
 
 def of_cron(expression: str, *, zone: str, job_id: str) -> list[str]:
@@ -37,22 +47,20 @@ def of_cron(expression: str, *, zone: str, job_id: str) -> list[str]:
 
 def _days(values: Values) -> list[_DayOfMonth]:
     found: list[_DayOfMonth] = [values.values] if values.values else []
-    return [*found, _LAST] if values.last else found
+    return [*found, _LAST_DAY] if values.last else found
 
 
 def _weekdays(values: Values) -> list[_DayOfWeek]:
     found: list[_DayOfWeek] = [values.values] if values.values else []
-    return [*found, *(("nth", day, rank) for day, ranks in values.nth for rank in ranks)]
+    return [*found, *(_Nth(day, rank) for day, ranks in values.nth for rank in ranks)]
 
 
 def _date(day: _DayOfMonth, weekday: _DayOfWeek, months: str, expression: str) -> str:
     """`Fri *-*-08..14`; empty where no day matches both. Raises InvalidValue."""
-    if weekday and weekday[0] == "nth":
-        _, name, rank = weekday
-        assert isinstance(name, int)
-        assert isinstance(rank, int)
+    if isinstance(weekday, _Nth):
+        name, rank = _NAMES[weekday.weekday], weekday.rank
         if rank == 0 and day == _ALL_DAYS:
-            return f"{_NAMES[name]} *-{months}~07/1"
+            return f"{name} *-{months}~07/1"
         if rank == 0 or isinstance(day, str):
             raise InvalidValue(
                 f"systemd cannot say the days of {expression!r} in one event", hint="make two jobs of it"
@@ -61,8 +69,8 @@ def _date(day: _DayOfMonth, weekday: _DayOfWeek, months: str, expression: str) -
         day = tuple(value for value in day if value in week)
         if not day:
             return ""
-        return f"{_NAMES[name]} *-{months}-{_numbers(day, 1, 31)}"
-    names = _weekday_names([value for value in weekday if isinstance(value, int)])
+        return f"{name} *-{months}-{_numbers(day, 1, 31)}"
+    names = _weekday_names(weekday)
     if isinstance(day, str):
         return f"{names}*-{months}~01"
     return f"{names}*-{months}-{_numbers(day, 1, 31)}"

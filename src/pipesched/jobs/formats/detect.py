@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pipesched.errors import DataError
-from pipesched.jobs.encoding import TABLES, json_type
+from pipesched.jobs.encoding import TABLES, json_type, without_doubles
 from pipesched.jobs.formats import crontab_reader, foreign, own
 from pipesched.jobs.formats.model import Context, Reading
 
@@ -39,23 +39,11 @@ def read(data: bytes, *, name: str, context: Context) -> Reading:
 
 def _json(text: str, name: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=without_doubles)
     except json.JSONDecodeError as error:
         raise _unreadable(name, f"line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise _unreadable(name, str(error)) from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of two values for one key none can be told to be the one that is meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        double = next(key for key in keys if keys.count(key) > 1)
-        if double.isdecimal():
-            return found  # two jobs of a job file under one number, which its own reader keeps both
-        raise ValueError(f"the key {double!r:.80} is there twice in one object")
-    return found
 
 
 def _unreadable(name: str, reason: str) -> DataError:

@@ -55,13 +55,13 @@ def read(document: Mapping[str, Any], *, name: str, context: Context) -> Reading
     except ValidationError as error:
         entries.append(Refused.because("defaults", explain(error)))
     zone = defaults.timezone or context.zone
-    reading = documents.Context(timezone=lambda: zone, written_at=context.now)
+    filled_by = documents.Context(timezone=lambda: zone, written_at=context.now)
     for number, job in enumerate(document["jobs"], start=1):
         label = job.get("id") if isinstance(job, dict) else None
         label = label if isinstance(label, str) else f"number {number}"
         try:
             shown, warnings = _without_masks(job)
-            entries.append(_found(documents.read_job(shown, context=reading)[0], warnings))
+            entries.append(_found(documents.read_job(shown, context=filled_by)[0], warnings))
         except InvalidValue as error:
             entries.append(Refused.because(label, error))
     return Reading(FORMAT, tuple(entries), unknown, defaults)
@@ -102,8 +102,8 @@ def read_job_file(data: bytes, *, name: str, context: Context) -> Reading:
     _check_version(version, name)
     if version < SCHEMA_VERSION:
         tables = encoding.migrate(tables, version=version)
-    reading = documents.Context(timezone=lambda: context.zone, written_at=context.now)
-    job_file = documents.read(tables, context=reading, stamp=None, version=version).job_file
+    filled_by = documents.Context(timezone=lambda: context.zone, written_at=context.now)
+    job_file = documents.read(tables, context=filled_by, stamp=None, version=version).job_file
     entries: list[Found | Refused] = []
     for job in job_file.jobs.values():
         try:
