@@ -110,6 +110,7 @@ def test_a_duration_is_written_short(seconds, text):
         ("2026-12-24T18:00:00+05:30", "2026-12-24T12:30Z"),
         ("2026-12-24t18:00:00.25z", "2026-12-24T18:00:00.250000Z"),
         ("2026-12-24 18:00-03:00", "2026-12-24T21:00Z"),
+        (" 2026-12-24\n", "2026-12-23T23:00Z"),
         ("+90m", "2026-03-01T13:30Z"),
         ("+1d", "2026-03-02T12:00Z"),
         ("2026-10-25 02:30", "2026-10-25T00:30Z"),  # twice: the first
@@ -154,13 +155,10 @@ def test_the_skipped_day_of_apia_does_not_exist():
             "-1h",
             "1h",
         ),
-        *("+", "+0s", "+99999d", "0001-01-01", "9999-12-31T23:59:59-01:00", "２０２６-01-01", "2026-01-01\n"),
+        *("+", "+0s", "+99999d", "0001-01-01", "9999-12-31T23:59:59-01:00", "２０２６-01-01"),
     ],
 )
 def test_what_is_no_time_is_refused_with_a_hint(text):
-    if text == "2026-01-01\n":
-        assert parse_time(text, zone=BERLIN, now=NOW)  # what a shell's $(...) leaves
-        return
     with pytest.raises(InvalidValue) as caught:
         parse_time(text, zone=BERLIN, now=NOW)
     assert caught.value.hint
