@@ -19,7 +19,7 @@ from pipesched.jobs.formats.systemd import LOOPBACK
 from pipesched.jobs.model import Job, JobFile
 from pipesched.options import PipelineOptions, is_server
 from pipesched.schedule.fields import DAY, REBOOT, WEEKDAY, split
-from pipesched.schedule.tick import PUNCTUAL, grace_of
+from pipesched.schedule.outlook import PUNCTUAL, grace_of
 
 FILE: Final = "pipesched.yaml"
 MOUNT: Final = "/srv/pipesched"
