@@ -47,6 +47,8 @@ READING = {
     "run --help": ["run", "--help"],
 }
 EACH = pytest.mark.parametrize("name", READING)
+REFUSED = '{"jobs": [{"id": "no trigger"}]}'
+"""A file of jobs of which none can be imported."""
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +103,37 @@ def test_a_full_disk_behind_stdout_is_told(project: tuple[Path, str], name: str)
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_behind_stdout_is_told_in_words_where_json_was_asked_for(
-    project: tuple[Path, str],
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--json"],
+        ["show", "nothing", "--json"],
+        ["health"],
+        ["--version"],
+        ["import", "bad.json", "--dry-run"],
+    ],
+    ids=str,
+)
+def test_a_full_disk_behind_stdout_is_told_in_words_however_the_command_ends(
+    project: tuple[Path, str], tmp_path: Path, arguments: list[str]
 ) -> None:
-    folder, run_id = project
+    (tmp_path / "bad.json").write_text(REFUSED)
+    job_file = ["--file", str(project[0] / "schedules.json")]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            words("list", run_id, "--json"), cwd=folder, env=clean_environment(), stdout=full, stderr=subprocess.PIPE,
+            [PIPESCHED, *job_file, *arguments], cwd=tmp_path, env=clean_environment(), stdout=full, stderr=subprocess.PIPE,
             text=True, check=False,
         )  # fmt: skip
-    assert done.returncode == 74
+    assert done.returncode == 74, done.stderr
     assert "cannot write the output" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_shown_before_an_error_is_not_lost_in_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(REFUSED)
+    done = pipesched("import", "bad.json", "--dry-run", cwd=tmp_path)
+    assert (done.code, "cannot be imported" in done.err) == (2, True), done
+    assert "refuse" in done.out
 
 
 def test_an_error_of_the_system_that_is_not_the_outputs_is_a_bug_with_its_traceback(tmp_path: Path) -> None:

@@ -128,19 +128,30 @@ def log_format_name(flag: str) -> str:
 
 
 def execute(arguments: Sequence[str], out: Output) -> int:
-    """Run one command line and return its exit status; errors are printed here, once.
+    """Run one command line and return its exit status; errors are printed here, once, and stdout is flushed.
 
     `out` is told beforehand whether --json was given, so that the parser's own errors are JSON too. Raises
     ReaderGoneError when nobody reads.
     """
+    try:
+        status = _invoke(arguments, out)
+        sys.stdout.flush()
+    except streams.ReaderGoneError:
+        raise
+    except streams.OutputFailedError as error:
+        out.note(f"error: cannot write the output: {error.strerror}")  # not as JSON, which would go there too
+        streams.give_up_stdout()
+        return InputOutputError.exit_code
+    return status
+
+
+def _invoke(arguments: Sequence[str], out: Output) -> int:
     command = typer.main.get_command(application)
     try:
         # Not command.main(): it prints and exits itself, and not as JSON.
         with command.make_context("pipesched", list(arguments), obj=out) as ctx:
             command.invoke(ctx)
-        sys.stdout.flush()
     except typer.Exit as request:
-        sys.stdout.flush()
         return int(request.exit_code)
     except PipeschedError as error:
         return _report(error, out)
@@ -152,15 +163,9 @@ def execute(arguments: Sequence[str], out: Output) -> int:
         if isinstance(answer.__context__, KeyboardInterrupt):
             return _report(Interrupted(signal.SIGINT), out)
         return _report(PipeschedError("the answer was no: nothing was changed", code="declined"), out)
-    except streams.ReaderGoneError:
-        raise
-    except streams.OutputFailedError as error:
-        out.note(f"error: cannot write the output: {error.strerror}")  # not as JSON, which would go there too
-        streams.give_up_stdout()
-        return InputOutputError.exit_code
     except OSError as error:
         if not error.filename:
-            raise  # nothing that a user could mend is known of it: a bug
+            raise  # the output's, or a bug: nothing that a user could mend is known of it
         from pipesched.files import os_error
 
         return _report(os_error("use", Path(os.fsdecode(error.filename)), error), out)
