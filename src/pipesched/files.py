@@ -48,13 +48,17 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
     The temporary file is in the same folder, because rename(2) is atomic within one file system only. What a killed
     writer leaves there goes with the next write into the folder.
     `mode`: permission bits; default the old file's, else 0666 less the umask. A symbolic link is followed, so that a
-    linked job file stays a link; root leaves a file its owner. Raises CannotCreate (no such folder), InputOutputError
-    (disk full, input/output), NotPermitted.
+    linked job file stays a link; root leaves a file its owner. Raises CannotCreate (no such folder, a device, a pipe),
+    InputOutputError (disk full, input/output), NotPermitted.
     """
     path = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
         old = path.stat() if path.exists() else None
+        if old is not None and not (stat.S_ISREG(old.st_mode) or stat.S_ISDIR(old.st_mode)):
+            raise CannotCreate(  # root would put a file in the place of /dev/null
+                f"cannot write {path}: it is no regular file", hint="name a file"
+            )
         if mode is None and old is not None:
             mode = stat.S_IMODE(old.st_mode)
         temporary, fd = _temporary_file(path.parent, 0o666 if mode is None else mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,11 +12,16 @@ from pipesched.cli.transfer import NAMED, STREAM, SkipInvalid, refusal, skipped
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import BinaryIO
 
     from pipesched.errors import PipeschedError
     from pipesched.jobs.formats.model import Reading
     from pipesched.jobs.formats.plan import ImportPlan
     from pipesched.jobs.model import JobFile
+
+
+MOST_BYTES: Final = 64 * 2**20
+"""Ten thousand jobs are 5 MB."""
 
 
 def import_jobs(
@@ -87,22 +92,34 @@ def import_jobs(
 
 
 def _read(app: App, file: str) -> bytes:
-    """The bytes of FILE. Raises UsageError (there is none), NotPermitted, InputOutputError."""
-    from pipesched.errors import InputOutputError, UsageError
+    """The bytes of FILE. Raises UsageError (there is none), DataError (too large), NotPermitted, InputOutputError."""
+    from pipesched.errors import DataError, InputOutputError, UsageError
     from pipesched.files import os_error
+
+    def bounded(stream: BinaryIO) -> bytes:
+        data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise DataError(
+                f"{file} is larger than {MOST_BYTES >> 20} MiB, which no file of jobs is",
+                hint="name a file of jobs",
+            )
+        return data
 
     if file == STREAM:
         if sys.stdin is None:
             raise UsageError("FILE: stdin is closed", hint="name a file of jobs")
         try:
-            return sys.stdin.buffer.read()
+            return bounded(sys.stdin.buffer)
         except OSError as error:
             raise InputOutputError(
                 f"FILE: cannot read stdin: {error.strerror}", hint="name a file of jobs"
             ) from error
+    if not file:
+        raise UsageError("FILE is empty", hint="name a file of jobs, or - for stdin")
     path = app.cwd / file
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            return bounded(stream)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
         what = "a folder" if isinstance(error, IsADirectoryError) else "not there"
         raise UsageError(f"FILE: {file} is {what}", hint="name a file of jobs, or - for stdin") from error

@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipesched.errors import CannotCreate
 from pipesched.files import write_atomic
 from support.disk import on_a_full_disk, with_failing_calls
 
@@ -159,3 +161,13 @@ except PipeschedError as error:
 """
     done = with_failing_calls(look, "flock:error=ENOLCK")
     assert done.stdout == f"cannot lock {path}: No locks available\n", done.stderr
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(CannotCreate, match="no regular file"):
+            write_atomic(tmp_path / name, b"data")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
