@@ -145,6 +145,7 @@ def _place(app: App, options: dict[str, PipelineOptions]) -> Place:
     """Where this command runs: its program, folders and the job file's owner."""
     import os
 
+    import pipesched
     from pipesched.files import owner_name
     from pipesched.jobs.formats.place import Place
     from pipesched.machine import machine_zone
@@ -158,6 +159,7 @@ def _place(app: App, options: dict[str, PipelineOptions]) -> Place:
         machine_zone=machine_zone(),
         user="" if owner == 0 else owner_name(owner),
         options=options,
+        runtime=tuple(dict.fromkeys((sys.prefix, sys.base_prefix, str(Path(pipesched.__file__).parent)))),
     )
 
 
@@ -196,6 +198,11 @@ def _write(target: Path, made: Export, format: str) -> list[Path]:
         if target.is_dir():
             raise UsageError(
                 f"{target} is a folder", hint=f"name a file in it, such as {target / next(iter(made.files))}"
+            )
+        if target.exists() and not target.is_file():
+            raise UsageError(
+                f"{target} is no regular file",
+                hint="for a pipe or a device, leave FILE out: > redirects stdout",
             )
         write_atomic(target, next(iter(made.files.values())).encode(), mode=PRIVATE_FILE)
         return [target]

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -126,7 +127,8 @@ class JobStore:
             for job in jobs:
                 if job.id in taken and job.id not in replacing:
                     raise _exists(job.id)
-            _checked(change.before, jobs, check)
+            before = change.before if defaults is None else replace(change.before, defaults=defaults)
+            _checked(before, jobs, check)
             over = [job for job in jobs if job.id in taken]
             change.put(over)
             change.insert([job for job in jobs if job.id not in taken])
@@ -173,6 +175,8 @@ class JobStore:
         real = self._real()
         with self._locked(real):
             exists = real.exists()
+            if exists and not real.is_file():
+                raise CannotCreate(f"{self.path} is no regular file", hint="name a file with --file")
             if exists and not replace_existing:
                 raise CannotCreate(
                     f"{self.path} is there already", hint="keep it, or replace it with init --force"

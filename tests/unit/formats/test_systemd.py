@@ -184,6 +184,14 @@ def test_what_a_service_writes_to_is_open_and_homes_are_hidden_but_for_it(here, 
     assert setting(apart, "ReadWritePaths") == ["/srv/blog"]
 
 
+def test_an_interpreter_in_a_home_is_seen_by_its_services(here, job, job_file) -> None:
+    place = replace(here(Path("/srv/blog")), runtime=("/srv/venv", "/home/me/.pyenv/versions/3.11.7"))
+    text = systemd.write(job_file(job()), place=place, now=NOW).files["pipesched.service"]
+    assert setting(text, "ProtectHome") == ["tmpfs"]
+    assert "-/home/me/.pyenv/versions/3.11.7" in setting(text, "BindReadOnlyPaths")
+    assert "-/srv/venv" not in setting(text, "BindReadOnlyPaths")
+
+
 def test_a_state_folder_in_var_lib_is_made_by_systemd(job, job_file) -> None:
     paths = Paths(Path("/srv/blog/s.json"), Path("/var/lib/pipesched"), Path("/srv/blog/output"))
     place = Place(("/usr/bin/pipesched",), paths, "UTC", "blog", {})

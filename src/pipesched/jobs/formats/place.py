@@ -14,7 +14,7 @@ from pipesched.settings import Paths
 class Place:
     """`program`: the words that start pipesched. `user`: who owns the job file, "" for root.
 
-    `options`: what each job runs with, paths absolute.
+    `options`: what each job runs with, paths absolute. `runtime`: the folders of the interpreter and of its packages.
     """
 
     program: tuple[str, ...]
@@ -22,6 +22,7 @@ class Place:
     machine_zone: str
     user: str
     options: Mapping[str, PipelineOptions]
+    runtime: tuple[str, ...] = ()
 
     def command(self, *words: str) -> tuple[str, ...]:
         """`pipesched` with its folders named, so that it finds the same ones from anywhere. Raises InvalidValue."""

@@ -212,7 +212,7 @@ def _sandbox(job_file: JobFile, place: Place) -> list[str]:
     lines = [
         f"User={place.user}" if place.user else "# The job file is root's: give it to a user of its own."
     ]
-    lines += _folders(writable, [*readable, *program], state_dir=str(paths.state_dir))
+    lines += _folders(writable, [*readable, *program, *place.runtime], state_dir=str(paths.state_dir))
     servers = [each.storage_path for each in options if is_server(each.storage_path)]
     policies = [job.policy for job in job_file.jobs.values()]
     alone = all(LOOPBACK.match(server) for server in servers) and not any(
