@@ -234,6 +234,13 @@ def test_a_line_becomes_a_job_with_its_comment_its_zone_and_its_options() -> Non
     assert any("jobs.json" in warning for warning in reading.entries[1].warnings)
 
 
+def test_a_job_that_is_commented_out_gives_the_next_one_neither_its_name_nor_its_words() -> None:
+    text = "# weekly\n#0 1 * * 0 pipesched run --force-recreate\n# nightly\n0 2 * * * pipesched run\n"
+    (entry,) = read(text).entries
+    assert isinstance(entry, Found)
+    assert (entry.job.id, entry.job.description) == ("nightly", "")
+
+
 def test_a_zone_holds_for_the_lines_below_it_and_a_tz_is_said() -> None:
     reading = read("0 2 * * * pipesched run a\nTZ=Asia/Tokyo\n0 2 * * * pipesched run b\n")
     assert [entry.job.timezone for entry in reading.entries] == ["Europe/Riga", "Asia/Tokyo"]

@@ -390,3 +390,23 @@ def test_a_next_run_in_another_zone_is_said() -> None:
     assert "--timezone" in warning
     assert found({**document, "next_run_time": "2026-03-03T02:00:00+02:00"}).warnings == ()
     assert found({**document, "next_run_time": None}).warnings == ()
+
+
+def test_each_field_that_narrows_a_cron_job_is_read_or_refused_never_left_out() -> None:
+    monthly = found({"type": "cron", "day": 1, "hour": 3, "minute": 0})
+    assert monthly.job.trigger.expression == "0 3 1 * *"
+    assert monthly.warnings == ()
+    assert "second '30'" in refused({"type": "cron", "hour": 3, "second": 30}).reason
+    assert "had to match there" in refused({"type": "cron", "day": 1, "day_of_week": 0, "hour": 3}).reason
+
+
+def test_an_expression_with_two_kinds_of_day_is_taken_as_cron_s_and_said() -> None:
+    entry = found({"type": "cron", "cron_expression": "0 1 1 * 1"})
+    assert entry.job.trigger.expression == "0 1 1 * 1"
+    (warning,) = entry.warnings
+    assert "here it runs when either does" in warning
+    assert found({"type": "cron", "cron_expression": "0 1 * * 1"}).warnings == ()
+
+
+def test_a_truth_value_is_no_number_of_hours() -> None:
+    assert refused({"type": "interval", "hours": True}).reason == "hours True is no number"

@@ -98,7 +98,7 @@ SCHEMA = closed(
     spec=closed(
         ["schedule", "jobTemplate"],
         # Its parser knows no L, # and 7, and reads macros of its own.
-        schedule={"type": "string", "pattern": r"^[-0-9*,/]+ [-0-9*,/]+ [-0-9*,/]+ [-0-9*,/]+ [-0-6*,/]+$"},
+        schedule={"type": "string", "pattern": r"^[-0-9*,/]+ [-0-9*,/]+ [-0-9*,/]+ [-0-9*,/]+ (?:[-0-6*,]|/[0-9]+)+$"},
         timeZone=TEXT,
         concurrencyPolicy={"enum": ["Allow", "Forbid", "Replace"]},
         startingDeadlineSeconds={"type": "integer", "minimum": 10},
@@ -144,7 +144,7 @@ def test_a_job_s_settings_are_said_in_the_manifest_s_words(job) -> None:
         job("Nightly_Run", "0 2 * * 7", timezone="Europe/Berlin", policy=policy, enabled=False, paused_at=NOW)
     )
     spec = manifest["spec"]
-    assert manifest["metadata"]["name"] == "nightly-run"
+    assert manifest["metadata"]["name"] == "nightly-run-48e013ed"
     assert (spec["schedule"], spec["timeZone"]) == ("0 2 * * 0", "Europe/Berlin")
     assert spec["concurrencyPolicy"] == "Replace"
     assert spec["startingDeadlineSeconds"] == 1800
@@ -156,7 +156,7 @@ def test_a_job_s_settings_are_said_in_the_manifest_s_words(job) -> None:
     assert inner["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [2, 3, 65, 77, 78]
     container = inner["template"]["spec"]["containers"][0]
     assert container["args"] == ["--file", "/srv/pipesched/schedules.json", "run", "Nightly_Run"]
-    assert "its CronJob is named nightly-run" in made.warnings[0]
+    assert "its CronJob is named nightly-run-48e013ed" in made.warnings[0]
 
 
 def test_the_defaults_forbid_an_overlap_and_keep_to_the_grace(job) -> None:
@@ -269,3 +269,17 @@ def test_what_looks_like_a_variable_of_the_container_is_none(job) -> None:
     (manifest,), _ = write(job("a"), options=server)
     args = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert args[-1] == "http://chroma:8000/$$(HOME)"
+
+
+def test_an_id_that_is_a_name_keeps_it_whoever_comes_before_and_goes(job) -> None:
+    def names(*ids: str) -> dict[str, str]:
+        manifests, _ = write(*(job(each) for each in ids))
+        return {
+            each["metadata"]["annotations"]["pipesched/job-id"]: each["metadata"]["name"]
+            for each in manifests
+        }
+
+    every = names("a_b", "a.b", "a-b")
+    assert every["a-b"] == "a-b"
+    assert len(set(every.values())) == 3
+    assert names("a.b") == {"a.b": every["a.b"]}

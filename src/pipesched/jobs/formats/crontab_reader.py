@@ -46,7 +46,11 @@ def read(text: str, *, name: str, context: Context) -> Reading:
         if not line:
             state.comments.clear()
         elif line.startswith("#"):
-            state.comments.append(line.lstrip("#").strip())
+            comment = line.lstrip("#").strip()
+            if _parts(comment) is None:
+                state.comments.append(comment)
+            else:  # a job that was commented out, and with it what was said of it
+                state.comments.clear()
         elif (variable := _VARIABLE.fullmatch(line)) is not None:
             recognised = True
             try:

@@ -18,7 +18,7 @@ from pipesched.schedule.zones import load_zone
 
 _SECONDS: Final = {"weeks": 604_800, "days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
 UNITS: Final = tuple(_SECONDS)
-CRON: Final = ("hour", "minute", "day_of_week")
+CRON: Final = ("hour", "minute", "day_of_week", "day", "month", "week", "year", "second")
 _KINDS: Final = {
     "cron": "cron", "interval": "interval", "date": "once", "onetime": "once", "one_time": "once", "once": "once",
 }  # fmt: skip
@@ -216,7 +216,13 @@ def _cron(job: ForeignJob) -> TriggerOptions:
     if not isinstance(expression, str):
         raise InvalidValue(f"cron_expression is a {json_type(expression)}", hint='such as "0 2 * * *"')
     if given:
-        job.warnings.append(f"{' and '.join(given)} were left out: its cron_expression holds")
+        were = "was" if len(given) == 1 else "were"
+        job.warnings.append(f"{' and '.join(given)} {were} left out: its cron_expression holds")
+    days = expression.split()[2::2]
+    if len(days) == 2 and not any(day.startswith(("*", "?")) for day in days):
+        job.warnings.append(
+            f"its day of month {days[0]} and day of week {days[1]} both had to match there; here it runs when either does"
+        )
     # An expression is cron's, whose Sunday is 0, whatever that system made of it.
     return TriggerOptions(expression=expression)
 
@@ -255,7 +261,7 @@ def _units(job: ForeignJob) -> dict[str, float]:
         if value is None:
             continue
         try:
-            values[unit] = float(value) if not isinstance(value, bool) else float("nan")
+            values[unit] = float("no" if isinstance(value, bool) else value)
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidValue(f"{unit} {value!r:.40} is no number", hint="such as 1 or 0.5") from error
     return values

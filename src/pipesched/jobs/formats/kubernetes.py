@@ -236,13 +236,16 @@ def _deadline(job: Job, now: datetime, remarks: Remarks) -> int:
 
 
 def _name(job_id: str, names: dict[str, str]) -> str:
-    """A name that Kubernetes takes: lower case, dashes, at most 52 characters, and no two alike."""
+    """A name that Kubernetes takes: lower case, dashes, at most 52 characters, and no two alike.
+
+    An id that is one already keeps it, any other gets a digest, so that no job takes a name over when another one comes or goes.
+    """
     name = re.sub(r"[^a-z0-9-]+", "-", job_id.lower())[:_LONGEST_NAME].strip("-")
-    if names.setdefault(name, job_id) != job_id or not name or len(job_id) > _LONGEST_NAME:
+    if name != job_id:
         digest = hashlib.sha256(job_id.encode()).hexdigest()[:8]
         name = f"{name[: _LONGEST_NAME - 9].strip('-')}-{digest}"
-        if names.setdefault(name, job_id) != job_id:
-            raise InvalidValue(
-                f"its CronJob would have the name of another one, {name}", hint="give it another id"
-            )
+    if names.setdefault(name, job_id) != job_id:
+        raise InvalidValue(
+            f"its CronJob would have the name of another one, {name}", hint="give it another id"
+        )
     return name

@@ -39,7 +39,8 @@ class Refused:
 
     @classmethod
     def because(cls, job_id: str, error: InvalidValue) -> Refused:
-        return cls(job_id, as_keys(error.message), as_keys(error.hint))
+        command = "pipesched " in error.hint  # which is to be typed as it stands
+        return cls(job_id, as_keys(error.message), error.hint if command else as_keys(error.hint))
 
 
 @dataclass(frozen=True, slots=True)
