@@ -100,6 +100,10 @@ class PipelineConfig(BaseModel):
                 or url.fragment
             ):
                 raise ValueError(wrong)
+            if url.username is not None or url.password is not None:
+                raise ValueError(
+                    "a user and a password do not belong into it: it is shown wherever the job is"
+                )
         return value
 
     @field_validator("data_dir_pattern")

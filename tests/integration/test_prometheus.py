@@ -118,7 +118,7 @@ def test_a_real_prometheus_scrapes_a_daemon_and_its_rules_fire(tmp_path: Path) -
                 )
                 evaluated = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
                 assert {rule["health"] for rule in evaluated} == {"ok"}
-                assert len(rules) == 20
+                assert len(rules) == 21
                 daemon.send_signal(signal.SIGTERM)
                 daemon.wait(30)
                 until(

@@ -62,14 +62,14 @@ class Output:
         sys.stdout.write(text)
 
     def note(self, text: str) -> None:
-        """A remark on stderr, in every mode."""
+        """A remark on stderr, in every mode, on one line: what is in it begins none of its own."""
         if self.logged:
             from pipesched.cli.logs import tell
 
             tell(text)
             return
         with contextlib.suppress(OSError):  # the exit code says it all the same
-            sys.stderr.write(printable(text) + "\n")
+            sys.stderr.write(printable(text).replace("\n", "\\n") + "\n")
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", empty: str = ""

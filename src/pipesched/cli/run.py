@@ -52,6 +52,7 @@ def run(
     from pipesched.cli.execution import Request, execute, parse_scheduled_for
     from pipesched.cli.resolution import handed_over, job_and_options
 
+    _forget_summary(app, pipeline)
     if run_id:
         logs.about(job_id=job_id, run_id=_checked_run_id(run_id))
     job = None
@@ -84,6 +85,7 @@ def rebuild(
     from pipesched.cli.execution import Request, execute
     from pipesched.cli.resolution import job_and_options
 
+    _forget_summary(app, pipeline)
     found, options = job_and_options(app, job, pipeline)
     request = Request(
         run_id=_new_run_id(app, job), job_id=job, scheduled_for=None, claimed=False, rebuild=True
@@ -190,6 +192,14 @@ def print_run(app: App, done: Executed) -> None:
             out.note(f"hint: {done.error.hint}")
     if done.report_file:
         out.line(f"report     {done.report_file}")
+
+
+def _forget_summary(app: App, pipeline: PipelineFlags) -> None:
+    """In CI mode a run that is refused leaves no summary, not that of the run before."""
+    if pipeline.ci_mode or (pipeline.ci_mode is None and app.environment.ci_mode):
+        from pipesched.runs.reports import remove_ci_summary
+
+        remove_ci_summary(app.paths.output_dir)
 
 
 def _new_run_id(app: App, job_id: str | None) -> str:

@@ -75,6 +75,17 @@ def write_ci_summary(report: RunReport, folder: Path) -> Path:
     )
 
 
+def remove_ci_summary(folder: Path) -> None:
+    """So that nobody takes an earlier run's for that of one which does not come to write its own."""
+    path = folder / CI_SUMMARY
+    try:
+        path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        return
+    except OSError as error:
+        raise files.os_error("remove", path, error) from error
+
+
 def list_reports(folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """The newest `limit` reports, newest first, without `documents` and with `filename`; damaged and foreign files left out.
 

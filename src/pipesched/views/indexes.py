@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +20,11 @@ if TYPE_CHECKING:
 
 HELD: Final = ("new", "modified", "renamed", "unchanged")
 """Outcomes of documents that are in the collection after a sync."""
-_USER: Final = re.compile(r"(?<=://)[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A collection as jobs are to write to it now. `storage`: a folder, links resolved, or a server; without passwords.
+    """A collection as jobs are to write to it now. `storage`: a folder, links resolved, or a server.
 
     `job_ids`: in the job file's order; those whose runs are all dry write nowhere.
     """
@@ -58,7 +56,7 @@ def places(job_file: JobFile, environment: PipelineConfig, home: Path) -> tuple[
         if options.dry_run:
             continue
         server = options.store_is_server
-        storage = _USER.sub("", options.storage_path) if server else real(options.storage_path)
+        storage = options.storage_path if server else real(options.storage_path)
         known = found.setdefault((storage, options.collection_name), (options.embedding_model, server, []))
         known[2].append(job.id)
     return tuple(
