@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from pipesched.doctor.patient import Checks, Patient, failed
+from pipesched.doctor.store import is_made_with
 from pipesched.errors import PipeschedError
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.embedders import identify, open_embedder
@@ -22,6 +23,10 @@ SLOW: Final = 1.0
 
 
 def check(patient: Patient) -> Checks:
+    return {"embedder": check_embedder(patient)}
+
+
+def check_embedder(patient: Patient) -> Check:
     model = patient.options.embedding_model
     try:
         spec = identify(model)
@@ -35,39 +40,30 @@ def check(patient: Patient) -> Checks:
         finally:
             embedder.close()
     except PipeschedError as error:
-        return {"embedder": failed(error)}
-    bad = [vector for vector in vectors if isinstance(vector, EmbeddingFailure)]
-    if bad:
-        return {
-            "embedder": Check(
-                "fail", f"{model} embeds nothing: {bad[0].message}", "choose another --embedding-model"
-            )
-        }
-    sizes = {len(vector) for vector in vectors if not isinstance(vector, EmbeddingFailure)}
+        return failed(error)
+    another = "choose another --embedding-model"
+    sizes = set()
+    for vector in vectors:
+        if isinstance(vector, EmbeddingFailure):
+            return Check("fail", f"{model} embeds nothing: {vector.message}", another)
+        sizes.add(len(vector))
     if sizes != {spec.dimensions}:
-        return {
-            "embedder": Check(
-                "fail",
-                f"{model} gives {sorted(sizes)} numbers a text, and says {spec.dimensions}",
-                "choose another --embedding-model",
-            )
-        }
+        said = f"{model} gives {sorted(sizes)} numbers a text, and says {spec.dimensions}"
+        return Check("fail", said, another)
     for options in patient.all_options:
         other = _dimensions_of_collection(options)
         if other not in {None, spec.dimensions}:
-            return {
-                "embedder": Check(
-                    "warn",
-                    f"{model} gives {spec.dimensions} dimensions, and the collection {options.collection_name}"
-                    f" has {other}: the next run embeds everything again",
-                    "pipesched run, when there is time for it",
-                )
-            }
+            return Check(
+                "warn",
+                f"{model} gives {spec.dimensions} dimensions, and the collection {options.collection_name}"
+                f" has {other}: the next run embeds everything again",
+                "pipesched run, when there is time for it",
+            )
     speed = len(TEXTS) / max(done - loaded, 1e-6)
     message = f"{model}{_where(model)}: {spec.dimensions} dimensions, {speed:.0f} texts a second, {loaded - began:.1f} s for the first"
     if speed < SLOW:
-        return {"embedder": Check("warn", f"{message}, which is slow", "give it more cores or a GPU")}
-    return {"embedder": Check("pass", message)}
+        return Check("warn", f"{message}, which is slow", "give it more cores or a GPU")
+    return Check("pass", message)
 
 
 def _where(model: str) -> str:
@@ -83,5 +79,4 @@ def _dimensions_of_collection(options: PipelineOptions) -> int | None:
     found = None if options.store_is_server else inspect_folder(options.storage_path, options.collection_name)
     if found is None or found.mark is None:
         return None
-    same = found.mark.model.removesuffix(":latest") == options.embedding_model.removesuffix(":latest")
-    return found.mark.dimensions if same else None
+    return found.mark.dimensions if is_made_with(found.mark, options.embedding_model) else None

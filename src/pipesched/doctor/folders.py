@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from pipesched.views.vitals import disk_facts
 NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
 """File systems on which the locks of SQLite and of ours are not to be relied on."""
 LEAST_INODES: Final = 1000
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+"""How a blank, a tab, a newline and a backslash are written in the list of mounts (proc_mounts(5))."""
 
 
 def check(patient: Patient) -> Checks:
@@ -69,7 +72,7 @@ def check_job_file(patient: Patient) -> Check:
 
 def check_state_folder(folder: Path) -> Check:
     if not folder.is_symlink() and not folder.exists():
-        return _creatable(folder, "--state-dir")
+        return check_creatable(folder, "--state-dir")
     try:
         check_owner(folder)
         mode = stat.S_IMODE(folder.stat().st_mode)
@@ -80,14 +83,27 @@ def check_state_folder(folder: Path) -> Check:
     if mode & 0o077:
         return Check("warn", f"{folder} is open to others ({mode:04o})", f"chmod {PRIVATE_DIR:o} {folder}")
     for path in sorted(folder.rglob("*"))[:10_000]:
-        if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK):
+        if is_anothers(path):
             return Check("fail", f"{path} cannot be written by you", f"ls -l {path}")
     return Check("pass", f"{folder}, private and writable")
 
 
+def is_anothers(path: Path) -> bool:
+    """Whether we may not read or write `path`; what a run has removed meanwhile is nobody's."""
+    if path.is_symlink() or os.access(path, os.R_OK | os.W_OK):
+        return False
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # in a folder that we may not look into
+        return True
+    return True
+
+
 def check_writable(folder: Path, what: str, option: str) -> Check:
     if not folder.exists():
-        return _creatable(folder, option)
+        return check_creatable(folder, option)
     if not folder.is_dir():
         return Check("fail", f"{folder} is no folder", f"name another one with {option}")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -95,7 +111,7 @@ def check_writable(folder: Path, what: str, option: str) -> Check:
     return Check("pass", f"{folder}, writable")
 
 
-def _creatable(folder: Path, option: str) -> Check:
+def check_creatable(folder: Path, option: str) -> Check:
     parent = _existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return Check(
@@ -138,17 +154,17 @@ def check_disks(patient: Patient) -> Check:
     return check_disk(disks) if disks else Check("warn", "no disk could be asked", "df -h")
 
 
-def file_system(path: Path) -> str:
+def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
     """The type of the file system that `path` is on; empty where it cannot be told."""
     try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n").split("\n")
     except OSError:
         return ""
     real = os.path.realpath(path)
     best, kind = "", ""
     for line in lines:
         _, mount, system, *_ = line.split(" ")
-        mount = mount.encode().decode("unicode_escape")
+        mount = _OCTAL.sub(lambda code: chr(int(code[1], 8)), mount)
         inside = real == mount or real.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(best):
             best, kind = mount, system

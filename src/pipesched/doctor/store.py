@@ -10,12 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from pipesched.doctor.folders import check_creatable
 from pipesched.doctor.patient import Checks, Patient, failed
 from pipesched.errors import PipeschedError
 from pipesched.files import KernelLock
 from pipesched.options import PipelineOptions, check_text
 from pipesched.pipeline.stores import lock_path, probe
 from pipesched.pipeline.stores.inspection import Inspected, inspect_folder
+from pipesched.pipeline.stores.mark import Mark
 from pipesched.pipeline.stores.probe import connect_read_only
 from pipesched.pipeline.stores.server import answers
 from pipesched.views.health import Check, size
@@ -122,10 +124,8 @@ def server_version(url: str) -> str | None:
 
 def _folder_problem(folder: Path) -> Check | None:
     if not folder.exists():
-        parent = next((each for each in folder.parents if each.exists()), folder)
-        if os.access(parent, os.W_OK | os.X_OK):
-            return None
-        return Check("fail", f"{folder} cannot be made in {parent}", f"ls -ld {parent}")
+        creatable = check_creatable(folder, "--storage-path")
+        return creatable if creatable.status == "fail" else None
     if not folder.is_dir():
         return Check("fail", f"{folder} is no folder", "name another one with --storage-path")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
@@ -154,7 +154,7 @@ def check_collection(options: PipelineOptions, found: Inspected) -> Check:
             f"the collection {name} is filled from {mark.data_dir}, not from {options.data_dir}",
             "name another --collection-name, or run once with --force-recreate",
         )
-    if mark.model.removesuffix(":latest") != options.embedding_model.removesuffix(":latest"):
+    if not is_made_with(mark, options.embedding_model):
         return Check(
             "warn",
             f"the collection {name} was made with {mark.model}: the next run builds it anew",
@@ -168,6 +168,11 @@ def check_collection(options: PipelineOptions, found: Inspected) -> Check:
         )
     slots = "" if not found.slots else f", {found.slots} slots"
     return Check("pass", f"{name}: {found.rows} chunks{slots}, made with {mark.model}")
+
+
+def is_made_with(mark: Mark, model: str) -> bool:
+    """An Ollama name without a tag means `:latest`."""
+    return mark.model.removesuffix(":latest") == model.removesuffix(":latest")
 
 
 def _real(folder: str) -> bytes:

@@ -166,6 +166,19 @@ def test_the_file_system_of_a_folder_is_known() -> None:
     assert folders.file_system(Path("/proc/self")) == "proc"
 
 
+def test_a_mount_is_known_whatever_characters_its_name_has(tmp_path: Path) -> None:
+    shared = tmp_path / "büro one\\two\u2028three"
+    written = str(shared).replace("\\", "\\134").replace(" ", "\\040")
+    (tmp_path / "mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {written} nfs4 rw 0 0\n")
+    assert folders.file_system(shared / "state", tmp_path / "mounts") == "nfs4"
+    assert folders.file_system(tmp_path / "state", tmp_path / "mounts") == "ext4"
+    assert folders.file_system(shared, tmp_path / "nothing") == ""
+
+
+def test_a_file_that_a_run_removed_while_doctor_looked_is_no_fault(tmp_path: Path) -> None:
+    assert not folders.is_anothers(tmp_path / "ledger.sqlite3-wal")
+
+
 def test_a_network_file_system_is_warned_of() -> None:
     assert folders.check_file_system("ext4").status == "pass"
     check = folders.check_file_system("nfs4")
@@ -182,6 +195,13 @@ def test_a_store_that_is_not_there_yet_is_fine(world: World) -> None:
     }  # fmt: skip
     assert found["store_lock"].message.startswith("free")
     assert not (world.home / "db").exists()
+
+
+def test_a_store_that_cannot_be_made_fails(world: World) -> None:
+    (world.home / "db").write_text("a file, which can be run")
+    (world.home / "db").chmod(0o755)
+    check = store.check(patient(world))["store"]
+    assert (check.status, "cannot be made in" in check.message) == ("fail", True)
 
 
 def test_a_damaged_store_fails_with_the_way_back(world: World) -> None:
