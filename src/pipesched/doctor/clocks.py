@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,13 +9,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from pipesched.doctor.patient import Checks, Patient
+from pipesched.doctor.patient import Checks, Patient, asked
 from pipesched.errors import InvalidValue
 from pipesched.machine import machine_zone
 from pipesched.schedule.zones import load_zone
 from pipesched.settings import Paths
 from pipesched.views.ages import span
 from pipesched.views.health import Check
+from pipesched.views.scheduler import daemon_file
 
 NOT_BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NOT_AFTER: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -48,7 +47,7 @@ def check_clock(patient: Patient) -> Check:
 
 
 def _written(paths: Paths) -> Iterator[datetime]:
-    for path in (paths.ledger, paths.state_dir / "daemon.json", paths.pruned):
+    for path in (paths.ledger, daemon_file(paths), paths.pruned):
         try:
             yield datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except OSError:
@@ -57,20 +56,7 @@ def _written(paths: Paths) -> Iterator[datetime]:
 
 def synchronised() -> str:
     """`yes` or `no`, as systemd's timedatectl says; "" where it cannot be asked."""
-    if shutil.which("timedatectl") is None:
-        return ""
-    try:
-        done = subprocess.run(
-            ["timedatectl", "show", "--property=NTPSynchronized", "--value"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+    return asked("timedatectl", "show", "--property=NTPSynchronized", "--value")
 
 
 def suspended() -> float:

@@ -25,13 +25,11 @@ def check(patient: Patient) -> Checks:
         with closing(Manifest(Database.open_to_read(path, MIGRATIONS))) as manifest:
             if found["leftovers"].status == "pass":
                 found["leftovers"] = check_record(manifest, options.collection_name)
-            live = manifest.generation("live")
-            recorded = manifest.probe()
-            if live is not None and recorded is not None:
+            name, recorded = options.collection_name, manifest.probe()
+            if manifest.generation("live") is not None and recorded is not None:
                 present = probe(options.storage_path)
                 if present is not None:
-                    now = present.get(options.collection_name)
-                    found["drift"] = check_drift(options.collection_name, recorded, now)
+                    found["drift"] = check_drift(name, recorded, present.get(name))
     except Damaged as damaged:
         found["leftovers"] = Check(
             "warn",

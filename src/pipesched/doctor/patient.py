@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from pipesched.errors import PipeschedError
 from pipesched.jobs.model import JobFile
@@ -37,7 +39,24 @@ class Patient:
 
 
 Checks = dict[str, Check]
+_ASK_SECONDS: Final = 5.0
 
 
 def failed(error: PipeschedError) -> Check:
     return Check("fail", error.message, error.hint)
+
+
+def asked(*command: str) -> str:
+    """What a program of the machine prints; "" where it cannot be asked."""
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_ASK_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

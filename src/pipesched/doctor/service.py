@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import getpass
+import os
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 from typing import Final
 
-from pipesched.doctor.patient import Checks, Patient
+from pipesched.doctor.patient import Checks, Patient, asked
 from pipesched.http.address import Address
 from pipesched.settings import HTTP_ADDRESS
 from pipesched.views.ages import ago, count
@@ -18,7 +17,6 @@ from pipesched.views.health import Check
 from pipesched.views.scheduler import SchedulerFacts, read_facts
 
 UNIT: Final = "pipesched.service"
-_ASK_SECONDS: Final = 5.0
 
 
 def check(patient: Patient) -> Checks:
@@ -54,10 +52,10 @@ def check_systemd() -> Check:
 def check_unit() -> Check:
     """The system's unit, else the user's."""
     for scope in ([], ["--user"]):
-        installed = _systemctl([*scope, "is-enabled", UNIT])
+        installed = asked("systemctl", *scope, "is-enabled", UNIT)
         if installed in {"", "not-found"}:
             continue
-        state = _systemctl([*scope, "is-active", UNIT])
+        state = asked("systemctl", *scope, "is-active", UNIT)
         command = " ".join(["systemctl", *scope])
         if state != "active":
             return Check(
@@ -65,30 +63,10 @@ def check_unit() -> Check:
             )
         if installed not in {"enabled", "static", "linked", "enabled-runtime"}:
             return Check("warn", f"{UNIT} runs, and does not start at boot", f"{command} enable {UNIT}")
-        if scope and _ask("loginctl", "show-user", getpass.getuser(), "--property=Linger", "--value") == "no":
+        if scope and asked("loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value") == "no":
             return Check("warn", f"{UNIT} is active, and ends when you log out", "loginctl enable-linger")
         return Check("pass", f"{UNIT} is active")
     return Check("pass", f"no {UNIT} is installed; pipesched export --format systemd makes one")
-
-
-def _systemctl(arguments: list[str]) -> str:
-    return _ask("systemctl", *arguments)
-
-
-def _ask(*command: str) -> str:
-    """What it prints; "" where it cannot be asked."""
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_ASK_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
 
 
 def check_port(facts: SchedulerFacts, address: str) -> Check:

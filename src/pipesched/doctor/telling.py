@@ -11,38 +11,28 @@ from pipesched.views.health import Check
 
 
 def check(patient: Patient) -> Checks:
-    """One check."""
+    return {"notifications": check_targets(patient)}
+
+
+def check_targets(patient: Patient) -> Check:
     jobs = patient.job_file.jobs.values()
     notifying = [job for job in jobs if job.policy.notify]
-    targets = {
-        target
-        for job in jobs
-        for target in (*job.policy.notify, *([job.policy.ping] if job.policy.ping else []))
-    }
+    targets = {target for job in notifying for target in job.policy.notify}
+    targets |= {job.policy.ping for job in jobs if job.policy.ping}
     if not targets:
-        return {"notifications": Check("pass", "no job notifies or pings anybody")}
+        return Check("pass", "no job notifies or pings anybody")
     if notifying and not is_installed():
-        return {
-            "notifications": Check(
-                "warn", f"{NOT_INSTALLED}, and {count(len(notifying), 'job')} to notify", INSTALL
-            )
-        }
-    unset = sorted(target for target in targets if not resolve(target, patient.environ))
+        return Check("warn", f"{NOT_INSTALLED}, and {count(len(notifying), 'job')} to notify", INSTALL)
+    reached = {target: resolve(target, patient.environ) for target in sorted(targets)}
+    unset = [target.removeprefix("env:") for target, url in reached.items() if not url]
     if unset:
-        return {
-            "notifications": Check(
-                "warn",
-                f"not set here: {', '.join(target.removeprefix('env:') for target in unset)}",
-                "export it, and give it to the daemon too (systemd: EnvironmentFile=)",
-            )
-        }
-    refused = [
-        target
-        for target in targets
-        if not is_allowed(patient.environ) and is_refused(host_of(resolve(target, patient.environ)))
-    ]
-    if refused:
-        return {"notifications": Check("warn", f"{masked(refused[0])} is never told: link-local", HINT)}
-    return {
-        "notifications": Check("pass", f"{count(len(targets), 'target')}; try: pipesched notify-test JOB_ID")
-    }
+        return Check(
+            "warn",
+            f"not set here: {', '.join(unset)}",
+            "export it, and give it to the daemon too (systemd: EnvironmentFile=)",
+        )
+    if not is_allowed(patient.environ):
+        for target, url in reached.items():
+            if is_refused(host_of(url)):
+                return Check("warn", f"{masked(target)} is never told: link-local", HINT)
+    return Check("pass", f"{count(len(targets), 'target')}; try: pipesched notify-test JOB_ID")
