@@ -49,14 +49,15 @@ def cancel(run_id: str, paths: Paths, *, patience: Patience | None = None) -> Ru
         if kept_by_daemon:
             cancellations.ask(run_id)
             _wait(lambda: not _is_active(ledger, run_id), patience.term + patience.daemon)
-        if not _is_active(ledger, run_id):
-            return _known(ledger, run_id)
         run = _known(ledger, run_id)
         if run.status == "running":
             _end(run, patience)
             _wait(lambda: not _is_active(ledger, run_id), RECORD_SECONDS if run.trigger == "manual" else 0.0)
-    _record(run, paths)
-    cancellations.settle(run_id)
+    if run.status in ACTIVE:
+        _record(run, paths)
+    cancellations.settle(
+        run_id
+    )  # where the run ended by itself just then, its daemon did not see the request
     with Ledger.open(paths.ledger, create=False) as ledger:
         return _known(ledger, run_id)
 

@@ -27,7 +27,7 @@ class Cancellations:
         return (self._folder / check_run_id(run_id)).exists()
 
     def pending(self) -> list[str]:
-        """The runs that were asked about; most often none, which costs one failed call."""
+        """The runs that were asked about."""
         try:
             return [name for name in os.listdir(self._folder) if is_run_id(name)]  # noqa: PTH208  names only
         except OSError:
@@ -37,4 +37,3 @@ class Cancellations:
         """The run has ended and is recorded."""
         with contextlib.suppress(OSError):
             (self._folder / check_run_id(run_id)).unlink()
-            self._folder.rmdir()

@@ -68,6 +68,11 @@ class JobWatch:
     def loading(self) -> bool:
         return self._reading is not None
 
+    def catch_up(self) -> None:
+        """Read the file, however large, if it has changed: before there is anything that would have to wait for it."""
+        if self._store.stamp() != self._seen:
+            self.reload()
+
     def reload(self) -> bool:
         """Read the file now, changed or not (SIGHUP); True when it could be used."""
         if self._reading is not None:

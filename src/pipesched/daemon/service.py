@@ -109,7 +109,7 @@ def serve(
         if not _acquire(lock, signals, notifier, standby=options.standby):
             return 0
         stack.enter_context(lock)
-        watch.poll()
+        watch.catch_up()  # a standby may have waited for days
         ledger = stack.enter_context(Ledger.open(paths.ledger, create=True))
         children = Children(
             command or pipesched_command(paths),

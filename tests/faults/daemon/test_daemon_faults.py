@@ -11,20 +11,24 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from pipesched.daemon.cancel import Patience, cancel
+from pipesched.daemon.cancellation import Cancellations
+from pipesched.daemon.jobwatch import LARGE_BYTES
 from pipesched.errors import NotFound, UsageError
-from pipesched.files import KernelLock
+from pipesched.files import KernelLock, private_dir
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.process import alive
 from pipesched.views.scheduler import read_facts
 from support.disk import on_a_full_disk
 from support.endpoint import get
-from support.shell_daemon import due_in, every
+from support.shell_daemon import due_in, every, paths_of
 
 
 def test_what_is_due_runs_and_is_recorded(daemon):
@@ -77,6 +81,22 @@ def test_a_standby_takes_over_within_seconds_of_a_sigkill(daemon):
     daemon.wait_for(lambda: KernelLock(daemon.paths.daemon_lock).holder().pid == standby.pid)
     standby.terminate()
     assert standby.wait(10) == 0
+
+
+def test_a_standby_takes_over_what_waits_of_a_job_that_was_added_meanwhile(daemon):
+    daemon.add(due_in("a", -10), "exec sleep 60")
+    first = daemon.start(workers=1)
+    daemon.wait_for(lambda: daemon.runs("a"))
+    standby = daemon.start(workers=1, standby=True)
+    daemon.wait_for_log(f"standing by: pid {first.pid}")
+    many = [every(f"idle-{number}", 86_400) for number in range(LARGE_BYTES // 300)]
+    daemon.add_all([due_in("b", -1), *many], "true")
+    assert daemon.paths.job_file.stat().st_size > LARGE_BYTES
+    daemon.wait_for(lambda: daemon.statuses("b") == ["queued"])
+    first.kill()
+    daemon.wait_for_log(f"jobs, pid {standby.pid}")
+
+    assert daemon.statuses("b") == ["queued"]
 
 
 def test_a_standby_that_is_told_to_stop_stops(daemon):
@@ -396,6 +416,52 @@ def test_cancel_ends_a_run_of_a_daemon_which_records_it(daemon):
     assert len(daemon.runs("a")) == 1
     with pytest.raises(UsageError, match="interrupted already"):
         cancel(run.run_id, daemon.paths)
+
+
+def test_a_run_that_ends_by_itself_when_it_is_cancelled_leaves_no_request_behind(tmp_path):
+    paths = paths_of(tmp_path)
+    requests = Cancellations(private_dir(paths.state_dir))
+    with Ledger.open(paths.ledger, create=True) as ledger:
+        at = datetime.now(UTC)
+        ledger.claim("r", "a", scheduled_for=at, attempt=1, trigger="schedule", now=at)
+        ledger.started("r", pid=None, pid_started=None, now=at)
+
+    def end_it() -> None:
+        """As a daemon that had the run's exit before it could see the request."""
+        with Ledger.open(paths.ledger, create=True) as ledger:
+            for _ in range(5000):
+                if requests.pending():
+                    break
+                time.sleep(0.001)
+            ledger.finish("r", status="succeeded", now=datetime.now(UTC))
+
+    lock = KernelLock(paths.daemon_lock)
+    assert lock.try_acquire()
+    with lock, ThreadPoolExecutor() as pool:
+        done = pool.submit(end_it)
+        assert cancel("r", paths).status == "succeeded"
+        done.result()
+
+    assert requests.pending() == []
+
+
+def test_a_request_can_be_made_while_another_is_settled(tmp_path):
+    requests = Cancellations(private_dir(tmp_path / "state"))
+    asked = Event()
+
+    def settle() -> None:
+        while not asked.is_set():
+            for run_id in requests.pending():
+                requests.settle(run_id)
+
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(settle)
+        try:
+            for number in range(300):
+                requests.ask(f"run-{number}")
+        finally:
+            asked.set()
+        done.result()
 
 
 def test_cancel_without_a_daemon_ends_the_run_and_records_it(daemon):
