@@ -30,6 +30,7 @@ IncrementalMode = Literal["auto", "incremental", "full"]
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,498}[A-Za-z0-9]")
 _MODEL = re.compile(r"(onnx|ollama):[^\s:/\\][^\s\\]*")
 _BASE_URL = re.compile(r"(https?://[^\s\x00-\x1f\x7f/]+|/)[^\s\x00-\x1f\x7f]*", re.IGNORECASE)
+_USER = re.compile(r"//[^/@\s]*@")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -172,6 +173,11 @@ def variable(name: str) -> str:
     return ENV_PREFIX + name.upper()
 
 
+def got(value: object) -> str:
+    """What was given, at an error's end, without a password that is part of a URL."""
+    return f" (got {_USER.sub('//...@', f'{value!r:.200}')[:80]})"
+
+
 def invalid_value(
     error: ValidationError, *, where: str = "", spelling: Callable[[str], str] = flag
 ) -> InvalidValue:
@@ -189,7 +195,7 @@ def invalid_value(
         hint = f"did you mean {spelling(near[0])}?" if near else "see pipesched run --help for all of them"
         return InvalidValue(f"{where}{spelling(name)}: there is no such setting", hint=hint)
     return InvalidValue(
-        f"{where}{spelling(name)}: {message} (got {first.get('input')!r:.80})",
+        f"{where}{spelling(name)}: {message}{got(first.get('input'))}",
         hint=f"see pipesched run --help for {flag(name)}",
     )
 

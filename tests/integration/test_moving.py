@@ -98,8 +98,19 @@ def test_a_refused_run_leaves_no_summary_of_the_run_before(tmp_path: Path) -> No
         assert not summary.exists()
 
 
-def test_no_password_gets_into_a_job_by_its_store(tmp_path: Path) -> None:
-    store = ("--storage-path", "http://me:CANARY@host:8000")
-    refused = pipesched("add-interval", "often", "--every", "30m", *store, cwd=tmp_path)
+def test_no_password_gets_into_a_job_by_its_store_nor_is_one_shown(tmp_path: Path) -> None:
+    store = "http://me:CANARY@host:8000"
+    job = ("add-interval", "often", "--every", "30m")
+    refused = pipesched(*job, "--storage-path", store, cwd=tmp_path)
     assert (refused.code, "do not belong into it" in refused.err) == (2, True)
     assert not (tmp_path / "schedules.json").exists()
+    told = [refused, pipesched("run", cwd=tmp_path, env={"PIPESCHED_STORAGE_PATH": store})]
+    assert pipesched(*job, cwd=tmp_path).code == 0
+    file = tmp_path / "schedules.json"
+    document = json.loads(file.read_text())
+    document["jobs"]["1"]["config"] = {"storage_path": store}
+    file.write_text(json.dumps(document))
+    told += [pipesched(command, "--json", cwd=tmp_path) for command in ("list", "health", "status", "doctor")]
+    assert "do not belong into it" in told[-3].out
+    for each in told:
+        assert "CANARY" not in each.out + each.err, each

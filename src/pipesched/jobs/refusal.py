@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipesched.errors import InvalidValue
 from pipesched.jobs.model import SECRET_OPTIONS, CronTrigger, IntervalTrigger, Job, JobPolicy, OnceTrigger
-from pipesched.options import PipelineConfig
+from pipesched.options import PipelineConfig, got
 
 _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "": Job,
@@ -58,7 +58,7 @@ def explain(
         message = "a tag has 1 to 64 characters without spaces and commas"
     secret = bool(SECRET_OPTIONS & set(names))
     given = first.get("input")
-    shown = "" if secret or not names or isinstance(given, dict | BaseModel) else f" (got {given!r:.80})"
+    shown = "" if secret or not names or isinstance(given, dict | BaseModel) else got(given)
     return InvalidValue(
         f"{spelled + ': ' if spelled else ''}{message}{shown}", hint=_hint(first["type"], name)
     )
