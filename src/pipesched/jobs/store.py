@@ -136,12 +136,8 @@ class JobStore:
                 change.set_defaults(defaults)
             return self._backup(self._real()) if over else None
 
-    def replace(self, job: Job, *, check: Check | None = None) -> Job:
-        """Write `job` over the one of its id. Raises NotFound and what `add` raises."""
-        return self.edit(job.id, lambda _: job, check=check)
-
     def edit(self, job_id: str, change: Callable[[Job], Job], *, check: Check | None = None) -> Job:
-        """Change one job in place; where `change` or a check raises, it stays as it was. Raises NotFound."""
+        """Change one job in place; where `change` or a check raises, it stays as it was. Raises NotFound and what `add` raises."""
         return self.edit_all([job_id], change, check=check)[0]
 
     def edit_all(

@@ -259,6 +259,15 @@ def test_what_systemd_does_otherwise_is_named(here, job, job_file) -> None:
     assert "WantedBy" not in made.files["pipesched-off.timer"].replace("# paused: WantedBy", "")
 
 
+@pytest.mark.parametrize("folder", ["/home/me/po:sts", "/home/me/posts\nExecStartPre=/bin/evil"])
+def test_a_folder_that_a_unit_would_read_as_something_else_makes_no_units(
+    here, job, job_file, folder: str
+) -> None:
+    options = PipelineOptions(data_dir=folder, storage_path="/srv/blog/db/store")
+    with pytest.raises(InvalidValue, match=r"has a (colon|line break)"):
+        systemd.write(job_file(job()), place=here(Path("/srv/blog"), a=options), now=NOW)
+
+
 def test_a_path_with_a_line_break_makes_no_units(here, job, job_file) -> None:
     with pytest.raises(InvalidValue, match="line break"):
         systemd.write(job_file(job()), place=here(Path("/srv/a\nb")), now=NOW)

@@ -237,9 +237,9 @@ def _folders(writable: Iterable[str], readable: Iterable[str], *, state_dir: str
     lines += [] if any(_below(path, _TEMPORARY) for path in (*write, *read)) else ["PrivateTmp=yes"]
     lines.append("ProtectHome=tmpfs" if hidden else "ProtectHome=yes")
     lines += [f"ReadWritePaths={_path(path)}" for path in write if path not in hidden]
-    lines += [f"BindPaths={_path(path)}" for path in write if path in hidden]
+    lines += [f"BindPaths={_bound(path)}" for path in write if path in hidden]
     # A folder of documents that is not there is a run's error, not the daemon's.
-    lines += [f"BindReadOnlyPaths=-{_path(path)}" for path in read if path in hidden]
+    lines += [f"BindReadOnlyPaths=-{_bound(path)}" for path in read if path in hidden]
     return lines
 
 
@@ -282,4 +282,14 @@ def _word(text: str) -> str:
 
 
 def _path(text: str) -> str:
+    """Raises InvalidValue for a line break, behind which another setting could stand."""
+    if any(sign in text for sign in "\n\r\0"):
+        raise InvalidValue(f"the path {text!r} has a line break", hint="move it to a folder without one")
     return _word(text)
+
+
+def _bound(text: str) -> str:
+    """A path of `BindPaths=`, where a colon parts two. Raises InvalidValue."""
+    if ":" in text:
+        raise InvalidValue(f"the path {text!r} has a colon", hint="move it to a folder without one")
+    return _path(text)
