@@ -252,7 +252,7 @@ class Planner:
             plan = plan_job(job, progress, horizon, stagger=self._stagger)
         except Exception as error:  # a poison job must neither stop the others nor spin
             failures = self._failures[job.id] = self._failures.get(job.id, 0) + 1
-            wait = min(POISON_SECONDS * 2 ** (failures - 1), POISON_CAP_SECONDS)
+            wait = min(POISON_SECONDS * 2 ** min(failures - 1, 40), POISON_CAP_SECONDS)
             log.exception(
                 "job %s cannot be planned; looked at again in %d s",
                 job.id,

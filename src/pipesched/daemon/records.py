@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from pipesched.daemon.admission import Waiting
 from pipesched.daemon.observer import Ended, Nobody, Observer
 from pipesched.daemon.verdict import Verdict
 from pipesched.errors import PipeschedError
@@ -25,18 +25,8 @@ TRY_AGAIN_SECONDS: Final = 5.0
 BUSY_SECONDS: Final = 2.0
 """Until the second try at a store in use; doubled for each further one."""
 BUSY_CAP_SECONDS: Final = 60.0
-CANNOT_START_EXIT: Final = 74
-"""For the retry policy: a process that could not be started is an input/output error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A claimed occurrence: what the ledger's row is about."""
-
-    run_id: str
-    job_id: str
-    scheduled_for: datetime
-    attempt: int
+_MOST_DOUBLINGS: Final = 40
+"""A float holds a thousand of them; a store may be in use for days."""
 
 
 class Recorder:
@@ -88,7 +78,7 @@ class Recorder:
 
     def ended(
         self,
-        run: Claimed,
+        run: Waiting,
         verdict: Verdict,
         *,
         job: TimedJob | None,
@@ -139,7 +129,7 @@ class Recorder:
                     f"failed, the next is at {retry_at.isoformat()}"
                     if verdict.status in FAILED
                     else "was cut off, and is the next daemon's to start again",
-                    extra={"job_id": run.job_id, "run_id": run.run_id},
+                    extra=run.ids,
                 )
             elif job is not None and verdict.status in FAILED:
                 self._pause_after_failures(job, now)
@@ -169,7 +159,7 @@ class Recorder:
             )
 
     def never_started(
-        self, run: Claimed, reason: str, *, now: datetime, monotonic: float, then: Callable[[], None]
+        self, run: Waiting, reason: str, *, now: datetime, monotonic: float, then: Callable[[], None]
     ) -> None:
         """A claimed occurrence that is not to run any more; `then`, once it is written down."""
 
@@ -181,9 +171,10 @@ class Recorder:
 
         self.later(f"that run {run.run_id} is not to start", write, monotonic=monotonic)
 
-    def busy(self, run: Claimed, reason: str, *, count: int, now: datetime, monotonic: float) -> datetime:
+    def busy(self, run: Waiting, reason: str, *, now: datetime, monotonic: float) -> datetime:
         """The run's store was in use by a process of somebody else's: it waits in the queue again. Until when is returned."""
-        not_before = now + timedelta(seconds=min(BUSY_SECONDS * 2**count, BUSY_CAP_SECONDS))
+        seconds = min(BUSY_SECONDS * 2 ** min(run.busy_count, _MOST_DOUBLINGS), BUSY_CAP_SECONDS)
+        not_before = now + timedelta(seconds=seconds)
 
         def write() -> None:
             self.ledger.requeue(run.run_id, not_before=not_before, reason=reason)

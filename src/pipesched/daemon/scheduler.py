@@ -12,11 +12,11 @@ from pipesched.daemon.admission import Occupied, Seats, Waiting, admit
 from pipesched.daemon.cancellation import CANCELLED, Cancellations
 from pipesched.daemon.clock import Clock
 from pipesched.daemon.launch import Exit, Launch, Spawner, Started
-from pipesched.daemon.planning import Claim, Planner
-from pipesched.daemon.records import CANNOT_START_EXIT, Claimed, Recorder
+from pipesched.daemon.planning import TROUBLE_SECONDS, Claim, Planner
+from pipesched.daemon.records import Recorder
 from pipesched.daemon.setback import settle_setback
 from pipesched.daemon.verdict import Stop, Verdict, document_counts, judge
-from pipesched.errors import PipeschedError
+from pipesched.errors import InputOutputError, PipeschedError
 from pipesched.runs.model import EXECUTED, FAILED
 from pipesched.schedule.tick import REMOVED
 
@@ -198,7 +198,7 @@ class Scheduler:
         """Write down how a run ended, and look at what depends on it."""
         now = self._clock.now()
         self.recorder.ended(
-            Claimed(run.run_id, run.job_id, run.scheduled_for, run.attempt),
+            run,
             verdict,
             job=self.planner.job(run.job_id),
             documents=document_counts(report) if verdict.status in EXECUTED else None,
@@ -272,7 +272,7 @@ class Scheduler:
         """A claimed run that waits does not start any more, and is recorded as skipped."""
         self._waiting.pop(run.run_id, None)
         self.recorder.never_started(
-            Claimed(run.run_id, run.job_id, run.scheduled_for, run.attempt),
+            run,
             reason,
             now=self._clock.now(),
             monotonic=self._clock.monotonic(),
@@ -282,9 +282,8 @@ class Scheduler:
 
     def _queue_again(self, run: Waiting, reason: str) -> None:
         not_before = self.recorder.busy(
-            Claimed(run.run_id, run.job_id, run.scheduled_for, run.attempt),
+            run,
             reason,
-            count=run.busy_count,
             now=self._clock.now(),
             monotonic=self._clock.monotonic(),
         )
@@ -325,7 +324,7 @@ class Scheduler:
             log.error(  # noqa: TRY400  no traceback needed
                 "run %s cannot start yet: %s", run.run_id, error.message, extra=run.ids
             )
-            self._waiting[run.run_id] = replace(run, not_before=begun + timedelta(seconds=5))
+            self._waiting[run.run_id] = replace(run, not_before=begun + timedelta(seconds=TROUBLE_SECONDS))
             return
         del self._waiting[run.run_id]
         self._launch(run, begun)
@@ -349,7 +348,7 @@ class Scheduler:
             trace = None if known else error
             log.warning("run %s cannot be started: %s", run.run_id, error, exc_info=trace, extra=run.ids)
             verdict = Verdict("failed", None, f"its process could not be started: {error}")
-            self.record(run, verdict, None, retry_exit_code=CANNOT_START_EXIT)
+            self.record(run, verdict, None, retry_exit_code=InputOutputError.exit_code)
             return
         running = self._running[run.run_id] = _Running(run, begun)
         job = self.planner.job(run.job_id)

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -223,6 +224,17 @@ def test_a_child_that_found_its_store_busy_is_queued_again_and_not_failed(daemon
     assert daemon.run(daemon.launched[1]).status == "succeeded"
 
 
+def test_a_store_may_be_in_use_for_days(daemon):
+    daemon.jobs(job("a", every=36_000))
+    daemon.pass_time(36_000, turns=36_000)
+    (launch,) = daemon.launched
+    waited = daemon.scheduler._running[launch.run_id].waited
+    now = daemon.clock.now()
+    again = daemon.scheduler.recorder.busy(replace(waited, busy_count=5000), "busy", now=now, monotonic=0.0)
+
+    assert again == now + timedelta(seconds=60)
+
+
 def test_a_job_is_paused_after_so_many_failures_in_a_row(daemon):
     daemon.jobs(job("a", every=60, pause_after_failures=2))
     daemon.pass_time(60)
@@ -331,23 +343,34 @@ def test_a_process_that_cannot_be_started_is_a_failed_run_and_nothing_else(daemo
     assert [(each.job_id, each.attempt) for each in daemon.launched] == [("b", 1), ("a", 2)]
 
 
+class Poisoned:
+    """A schedule that cannot be asked."""
+
+    text = "poison"
+    at_start = False
+
+    def next(self, after):
+        raise ZeroDivisionError("poison")
+
+
 def test_a_poison_job_stops_no_other_and_does_not_spin(daemon, caplog):
-    class Poisoned:
-        text = "poison"
-        at_start = False
-
-        def next(self, after):
-            raise ZeroDivisionError("poison")
-
     daemon.jobs(job("bad"), job("good"))
-    timed = daemon.planner.job("bad")
-    object.__setattr__(timed, "schedule", Poisoned())
+    object.__setattr__(daemon.planner.job("bad"), "schedule", Poisoned())
     with caplog.at_level(logging.ERROR):
         daemon.pass_time(179)
 
     assert {each.job_id for each in daemon.launched} == {"good"}
     said = [record for record in caplog.records if "bad cannot be planned" in record.getMessage()]
     assert len(said) == 2  # at once, and a minute later; then two minutes pass
+
+
+def test_a_poison_job_may_stay_one_for_months(daemon, caplog):
+    daemon.jobs(job("bad"))
+    object.__setattr__(daemon.planner.job("bad"), "schedule", Poisoned())
+    with caplog.at_level(logging.CRITICAL, "pipesched"):
+        daemon.pass_time(1100 * 3600, turns=3600)
+
+    assert daemon.planner.next_wake() is not None
 
 
 @contextmanager
