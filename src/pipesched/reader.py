@@ -121,6 +121,7 @@ class ReadCollection:
             return self._held is not None and self._held[1] != before
 
     def close(self) -> None:
+        """Let go of the client, and of the collection, which would ask the closed client for ever; a later call opens both anew."""
         with self._lock:
             self._held = None
             if self._store is not None:
@@ -146,7 +147,7 @@ class ReadCollection:
             except (ValueError, TypeError):
                 raise  # the caller's arguments
             except Exception:  # noqa: BLE001  whatever Chroma says of what is not there any more
-                self._reopen()
+                self.close()
                 collection, _ = self._resolve()
                 with translated(self.storage_path):
                     return ask(collection)
@@ -171,11 +172,13 @@ class ReadCollection:
                 hint="wait for the run: pipesched status",
                 code="collection_filling",
             )
-        if self._held is None or (self._held[0].id, self._held[1].changed) != (found[0].id, found[1].changed):
-            if self._held is not None and not is_server(self.storage_path):
+        if self._held is None:
+            self._held = found
+        elif (self._held[0].id, self._held[1].changed) != (found[0].id, found[1].changed):
+            if not is_server(self.storage_path):
                 # A client keeps the index of a folder as it read it.
-                self._reopen()
-                found = self._look() or found
+                self.close()
+                return self._resolve()
             self._held = found
         return self._held
 
@@ -222,11 +225,6 @@ class ReadCollection:
         if self._store is None:
             self._store = ChromaStore.open(self.storage_path, create=False)
         return self._store
-
-    def _reopen(self) -> None:
-        if self._store is not None:
-            self._store.close()
-        self._store = None
 
 
 def _mark_of(collection: Collection) -> Mark | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipesched.errors import CollectionNotOurs, NotFound, ServiceUnavailable
+from pipesched.errors import CollectionNotOurs, NotFound, PipeschedError, ServiceUnavailable
 from pipesched.pipeline import faults
 from pipesched.pipeline.stores import open_store
 from pipesched.reader import ReadCollection, open_collection
@@ -199,6 +199,20 @@ def test_an_emptied_collection_counts_nothing_and_the_callers_mistakes_are_the_c
         assert posts.count() == 0
         with pytest.raises((ValueError, TypeError)):
             posts.query(query_embeddings=[[1.0] * 8], n_results="many")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["folder", "server"])
+def test_a_question_that_chroma_refuses_is_an_error_of_ours_and_the_next_one_is_answered(
+    index: Index, where: str
+) -> None:
+    with placed(index, where):
+        index.run()
+        with open_collection(index.options.storage_path, "posts") as posts:
+            for _ in range(2):
+                with pytest.raises(PipeschedError, match="dimension"):
+                    posts.query(query_embeddings=[[1.0] * 3], n_results=1)
+            assert posts.count() == 40
 
 
 @pytest.mark.slow
