@@ -24,10 +24,10 @@ class Cancellations:
         write_atomic(private_dir(self._folder) / check_run_id(run_id), b"", mode=PRIVATE_FILE)
 
     def asked(self, run_id: str) -> bool:
-        return (self._folder / check_run_id(run_id)).exists()
+        return run_id in self.pending()
 
     def pending(self) -> list[str]:
-        """The runs that were asked about."""
+        """The runs that were asked about; none where the disk does not say."""
         try:
             return [name for name in os.listdir(self._folder) if is_run_id(name)]  # noqa: PTH208  names only
         except OSError:

@@ -122,8 +122,14 @@ class Children:
     def _signal(child: _Child, number: int) -> None:
         if child.popen is not None:
             signal_group(child.process.pid, number)
-        else:
+            return
+        try:
             signal_run(child.process.pid, child.process.started, number)
+        except PermissionError:  # its daemon was root's, as in a container
+            log.warning(
+                "run %s is another user's and cannot be ended (pid %d)",
+                child.run_id, child.process.pid, extra={"run_id": child.run_id},
+            )  # fmt: skip
 
     def read(self, capture: Capture) -> None:
         """The selector says that `capture` is readable."""

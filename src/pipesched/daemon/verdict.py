@@ -85,7 +85,7 @@ def _killed(number: int, *, out_of_memory: bool) -> str:
 def _unwatched(stop: Stop | None, report: Mapping[str, Any] | None) -> Verdict:
     """A run that an earlier daemon started: nobody could take its exit status, its report says how it ended."""
     status = None if report is None else report.get("status")
-    if report is None or status not in {"succeeded", "partial", "failed", "interrupted", "timeout"}:
+    if report is None or status not in ("succeeded", "partial", "failed", "interrupted", "timeout"):
         if stop is not None:
             return _stopped(stop, None)
         return Verdict("lost", None, GONE)
@@ -135,4 +135,5 @@ def document_counts(report: Mapping[str, Any] | None) -> dict[str, int] | None:
         WITHHELD: "withheld_deletes",
         DRIFTED: "drifted_chunks",
     }
-    return {name: int(stats.get(key) or 0) for name, key in names.items()}
+    counts = {name: stats.get(key) for name, key in names.items()}
+    return {name: count if isinstance(count, int) else 0 for name, count in counts.items()}

@@ -15,9 +15,10 @@ import pytest
 
 from pipesched.daemon.capture import Capture
 from pipesched.daemon.children import Children
-from pipesched.daemon.launch import Exit, Launch
+from pipesched.daemon.launch import Exit, Launch, Started
 from pipesched.runs.logs import CAP_BYTES, LogFile
-from pipesched.runs.process import alive
+from pipesched.runs.process import alive, start_ticks
+from support.unprivileged import unprivileged
 
 
 class Bench:
@@ -234,6 +235,24 @@ def test_a_command_that_does_not_exist_is_an_error(bench):
         bench.children.launch(Launch("0", "job", datetime(2026, 3, 1, tzinfo=UTC), 1))
 
     assert len(bench.children) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start what another user may not end")
+def test_an_adopted_run_of_another_user_is_left_running_and_said(tmp_path, caplog):
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as others:
+        bench = Bench(tmp_path)
+
+        def end_it() -> list[str]:
+            bench.children.adopt("theirs", Started(others.pid, start_ticks(others.pid)))
+            bench.children.stop("theirs")
+            bench.children.kill("theirs")
+            return [record.getMessage() for record in caplog.records]
+
+        said = unprivileged(end_it)
+
+        assert said == [f"run theirs is another user's and cannot be ended (pid {others.pid})"] * 2
+        assert others.poll() is None
+        others.kill()
 
 
 def test_the_exit_status_of_a_child_that_is_no_run_is_left_to_who_started_it(bench):

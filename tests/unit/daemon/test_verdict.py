@@ -113,11 +113,12 @@ def test_a_run_that_nobody_watched_ended_as_its_report_says():
 
     assert judge(Exit("r"), stop=None, report=report) == Verdict("partial", 3, "1 document failed")
     assert judge(Exit("r"), stop=None, report={"status": "rubbish"}).status == "lost"
+    assert judge(Exit("r"), stop=None, report={"status": ["partial"]}).status == "lost"
     assert judge(Exit("r"), stop=TIMEOUT, report=None).status == "timeout"
 
 
 def test_documents_are_counted_from_the_report_of_a_run_that_wrote():
-    stats = {"new_documents": 2, "deleted_sources": 1, "unchanged_documents": 7}
+    stats = {"new_documents": 2, "deleted_sources": 1, "unchanged_documents": 7, "failed_documents": "none"}
     counted = document_counts({"stats": stats, "dry_run": False})
 
     assert counted is not None
