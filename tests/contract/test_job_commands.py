@@ -517,17 +517,33 @@ def test_remove_needs_yes_where_nobody_can_be_asked(run: Run) -> None:
     assert run("list", "--json").json["jobs"] == []
 
 
-# ---- secrets
-
-
-def test_a_damaged_ledger_does_not_keep_a_job_from_being_removed(run: Run, tmp_path: Path) -> None:
+def test_a_damaged_ledger_does_not_keep_jobs_from_being_changed(run: Run, tmp_path: Path) -> None:
     run("add-cron", "a", "@daily")
+    run("export", "jobs.json")
+    old = json.loads(file(tmp_path))
+    old["jobs"]["1"]["since"] = "2026-01-01T00:00:00+00:00"
+    (tmp_path / "schedules.json").write_text(json.dumps(old))
     ledger = tmp_path / ".pipesched" / "ledger.sqlite3"
     ledger.parent.mkdir(mode=0o700)
     ledger.write_bytes(b"this is no ledger" * 1000)
-    done = run("remove", "a", "--yes")
-    assert (done.code, done.out) == (0, "removed a\n")
-    assert "the history says nothing of the slots left behind" in done.err
+    nothing_known = "of these jobs' runs nothing can be said"
+    nothing_recorded = "the history says nothing of the slots left behind"
+    for arguments, said in (
+        (["add-cron", "b", "@daily"], [nothing_known]),
+        (["edit", "a", "--hour", "3"], [nothing_known, nothing_recorded]),
+        (["import", "jobs.json", "--replace"], [nothing_known]),
+        (["pause", "a"], [nothing_known]),
+        (["init", "--force"], [nothing_known]),
+        (["remove", "hourly_check", "--yes"], [nothing_recorded]),
+    ):
+        done = run(*arguments)
+        assert done.code == 0, (arguments, done)
+        assert all(words in done.err for words in said), (arguments, done.err)
+    done = run("resume", "daily_incremental", "--json")
+    assert (done.code, done.json["error"]["code"]) == (65, "data_error"), "its failures still count"
+
+
+# ---- secrets
 
 
 def test_secrets_are_in_the_file_and_shown_nowhere(run: Run, tmp_path: Path) -> None:

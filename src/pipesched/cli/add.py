@@ -123,13 +123,13 @@ def _add_one(
 def _add(app: App, build: Callable[[JobFile], Sequence[Job]]) -> list[dict[str, object]]:
     """Add what `build` makes, print it for people, and return its JOB documents."""
     from pipesched.cli.listing import print_schedule
-    from pipesched.cli.resolution import documents
+    from pipesched.cli.resolution import changed_documents
     from pipesched.jobs.store import JobStore
 
     store = JobStore(app.paths.job_file)
     jobs = build(store.load(schedules=False))
     after = store.add(jobs, app.now().replace(microsecond=0), check=sharing_check(app))
-    rows = documents(app, after, [after.job(job.id) for job in jobs])
+    rows = changed_documents(app, after, [after.job(job.id) for job in jobs])
     for row in rows:
         app.out.line(f"added {row['id']} to {app.paths.job_file}")
         print_schedule(app, row)

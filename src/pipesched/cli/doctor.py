@@ -45,29 +45,19 @@ def doctor(
 
 def _patient(app: App, job_id: str | None, flags: PipelineFlags) -> Patient:
     """A job file that cannot be used is a finding: the options are those of no job then. Raises NotFound, InvalidValue."""
+    from pipesched.cli.resolution import resolved
     from pipesched.doctor.patient import Patient
     from pipesched.errors import DataError, InputOutputError, InvalidValue, NotPermitted
     from pipesched.jobs.model import JobFile
     from pipesched.jobs.store import JobStore
-    from pipesched.options import PipelineConfig, resolve
+    from pipesched.options import PipelineConfig
 
     job_file, error = JobFile(), None
     try:
         job_file = JobStore(app.paths.job_file).load()
     except (DataError, InputOutputError, NotPermitted) as caught:
         error = caught
-    given = flags.config()
-
-    def options(config: PipelineConfig) -> PipelineOptions:
-        return resolve(
-            flags=given,
-            job=config,
-            environment=app.environment,
-            defaults=job_file.defaults.config,
-            home=app.paths.home,
-            cwd=app.cwd,
-        )
-
+    defaults = job_file.defaults.config
     config = PipelineConfig()
     if job_id is not None and error is None:
         config = job_file.job(job_id).config
@@ -77,7 +67,7 @@ def _patient(app: App, job_id: str | None, flags: PipelineFlags) -> Patient:
         for job in job_file.jobs.values():
             if job.enabled:
                 try:
-                    jobs[job.id] = options(job.config)
+                    jobs[job.id] = resolved(app, flags, job.config, defaults)
                 except InvalidValue as bad:
                     unresolved[job.id] = bad
     return Patient(
@@ -86,7 +76,7 @@ def _patient(app: App, job_id: str | None, flags: PipelineFlags) -> Patient:
         environ=os.environ,
         job_file=job_file,
         job_file_error=error,
-        options=options(config),
+        options=resolved(app, flags, config, defaults),
         jobs=jobs,
         unresolved=unresolved,
     )

@@ -71,7 +71,7 @@ def edit(
     """
     from pipesched.cli.add import job_zone, sharing_check
     from pipesched.cli.listing import print_schedule
-    from pipesched.cli.resolution import default_zone, documents, job_file_config
+    from pipesched.cli.resolution import changed_documents, default_zone, job_file_config
     from pipesched.errors import InvalidValue, UsageError
     from pipesched.jobs.build import Edit, edited, unset_names
     from pipesched.jobs.sharing import COLLECTION_OPTIONS, sharers
@@ -120,8 +120,10 @@ def edit(
         [job_id, *others], apply, check=sharing_check(app) if touches_index else None
     )
     if changed.since != before[0].since:
-        record_gap(app, before, now, resumed=changed.enabled and not before[0].enabled)
-    row, *rows_too = documents(app, job_file.with_jobs([changed, *changed_too]), [changed, *changed_too])
+        record_done_gap(app, before, now, resumed=changed.enabled and not before[0].enabled)
+    row, *rows_too = changed_documents(
+        app, job_file.with_jobs([changed, *changed_too]), [changed, *changed_too]
+    )
     if app.json:
         app.out.document({"job": row} | ({"sharers": rows_too} if with_sharers else {}))
         return
@@ -140,7 +142,7 @@ def remove(
 
     Example: pipesched remove old_job --yes
     """
-    from pipesched.errors import PipeschedError, UsageError
+    from pipesched.errors import UsageError
     from pipesched.jobs.store import JobStore
 
     store = JobStore(app.paths.job_file)
@@ -158,10 +160,7 @@ def remove(
     now = app.now().replace(microsecond=0)
     jobs = store.load(schedules=False).jobs
     store.remove(wanted)
-    try:
-        record_gap(app, [jobs[job_id] for job_id in wanted if job_id in jobs], now, gone=True)
-    except PipeschedError as error:  # what was asked for is done
-        app.out.note(f"warning: the history says nothing of the slots left behind: {error.message}")
+    record_done_gap(app, [jobs[job_id] for job_id in wanted if job_id in jobs], now, gone=True)
     if app.json:
         app.out.document({"removed": wanted})
     for job_id in wanted:
@@ -205,6 +204,18 @@ def resume(app: App, job_ids: JobIds) -> None:
     _tell(app, changed, "resumed")
 
 
+def record_done_gap(
+    app: App, before: Sequence[Job], now: datetime, *, resumed: bool = False, gone: bool = False
+) -> None:
+    """As `record_gap`, where what was asked for is done: a ledger that cannot be written is a warning."""
+    from pipesched.errors import PipeschedError
+
+    try:
+        record_gap(app, before, now, resumed=resumed, gone=gone)
+    except PipeschedError as error:
+        app.out.note(f"warning: the history says nothing of the slots left behind: {error.message}")
+
+
 def record_gap(
     app: App, before: Sequence[Job], now: datetime, *, resumed: bool = False, gone: bool = False
 ) -> None:
@@ -237,10 +248,10 @@ def record_gap(
 
 def _tell(app: App, changed: Sequence[Job], word: str) -> None:
     from pipesched.cli.listing import next_run
-    from pipesched.cli.resolution import documents
+    from pipesched.cli.resolution import changed_documents
     from pipesched.jobs.store import JobStore
 
-    rows = documents(app, JobStore(app.paths.job_file).load(schedules=False), changed)
+    rows = changed_documents(app, JobStore(app.paths.job_file).load(schedules=False), changed)
     if app.json:
         app.out.document({"jobs": rows})
         return

@@ -159,14 +159,10 @@ def _document(
     app: App, plan: ImportPlan, job_file: JobFile, *, dry_run: bool = False, backup: str | None = None
 ) -> None:
     """{"jobs": [JOB], "skipped": [{"id", "reason"}], "warnings": [...]}; nothing for people."""
-    from pipesched.cli.resolution import documents
-
     if app.json:
-        after = job_file.with_jobs(plan.jobs)
-        rows = documents(app, after, [after.jobs[job.id] for job in plan.jobs])
         app.out.document(
             {
-                "jobs": rows,
+                "jobs": _rows(app, plan, job_file),
                 **_plan_remarks(plan),
                 "replaced": sorted(plan.replaced),
                 "backup": backup,
@@ -187,10 +183,7 @@ def _show_plan(app: App, plan: ImportPlan, reading: Reading, job_file: JobFile) 
 
 def _table(app: App, plan: ImportPlan, job_file: JobFile, *, refused: bool = False) -> None:
     from pipesched.cli.listing import next_run
-    from pipesched.cli.resolution import documents
 
-    after = job_file.with_jobs(plan.jobs)
-    rows = documents(app, after, [after.jobs[job.id] for job in plan.jobs])
     now = app.now()
     lines = [
         (
@@ -201,16 +194,24 @@ def _table(app: App, plan: ImportPlan, job_file: JobFile, *, refused: bool = Fal
             next_run(row, now),
             *(["; ".join(change.warnings) or "-"] if refused else []),
         )
-        for row, change in zip(rows, plan.changes, strict=True)
+        for row, change in zip(_rows(app, plan, job_file), plan.changes, strict=True)
     ]
     lines += [(each.id, "refuse", "-", "-", "-", each.reason) for each in plan.refused if refused]
     columns = ("job", "what", "schedule", "zone", "next run", *(("warnings",) if refused else ()))
     app.out.table(columns, lines, empty="there are no jobs in it")
 
 
+def _rows(app: App, plan: ImportPlan, job_file: JobFile) -> list[dict[str, Any]]:
+    """The JOB documents of what comes in, as they are in the file that it makes."""
+    from pipesched.cli.resolution import changed_documents
+
+    after = job_file.with_jobs(plan.jobs)
+    return changed_documents(app, after, [after.jobs[job.id] for job in plan.jobs])
+
+
 def _record_gaps(app: App, plan: ImportPlan, now: datetime) -> None:
     """What a replaced job still owed by its old schedule."""
-    from pipesched.cli.edit import record_gap
+    from pipesched.cli.edit import record_done_gap
 
     changed = [
         change.before
@@ -218,4 +219,4 @@ def _record_gaps(app: App, plan: ImportPlan, now: datetime) -> None:
         if change.before is not None and change.before.since != change.job.since
     ]
     if changed:
-        record_gap(app, changed, now, resumed=False)
+        record_done_gap(app, changed, now)

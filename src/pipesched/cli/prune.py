@@ -126,13 +126,12 @@ def _do(app: App, keep: Keep) -> _Found:
 
 def _used(app: App) -> set[Path]:
     """The manifests of the jobs' collections, and of the collection of no job. Raises DataError (a damaged job file)."""
-    from pipesched.cli.options import PipelineFlags
     from pipesched.cli.resolution import options_of_all
     from pipesched.pipeline.manifest import manifest_path
 
     return {
         manifest_path(app.paths.index_dir, options.storage_path, options.collection_name)
-        for options in options_of_all(app, PipelineFlags())
+        for options in options_of_all(app)
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ def run_options(app: App, job_id: str | None, flags: PipelineFlags) -> PipelineO
 
 def job_and_options(app: App, job_id: str | None, flags: PipelineFlags) -> tuple[Job | None, PipelineOptions]:
     """As `run_options`, with the job itself."""
-    from pipesched.options import PipelineConfig, resolve
+    from pipesched.options import PipelineConfig
 
-    given = flags.config()
+    flags.config()  # what is wrong with them is said before what is wrong with the job file
     job, config, defaults = None, PipelineConfig(), PipelineConfig()
     if job_id is not None or os.path.lexists(app.paths.job_file):
         from pipesched.jobs.store import JobStore
@@ -34,9 +34,18 @@ def job_and_options(app: App, job_id: str | None, flags: PipelineFlags) -> tuple
         if job_id is not None:
             job = job_file.job(job_id)
             config = job.config
-    return job, resolve(
-        flags=given,
-        job=config,
+    return job, resolved(app, flags, config, defaults)
+
+
+def resolved(
+    app: App, flags: PipelineFlags, job: PipelineConfig, defaults: PipelineConfig
+) -> PipelineOptions:
+    """What holds when the flags and the environment are put to what a job file says. Raises InvalidValue."""
+    from pipesched.options import resolve
+
+    return resolve(
+        flags=flags.config(),
+        job=job,
         environment=app.environment,
         defaults=defaults,
         home=app.paths.home,
@@ -48,7 +57,7 @@ def handed_over(
     app: App, job_id: str | None, run_id: str | None, flags: PipelineFlags
 ) -> PipelineOptions | None:
     """The options of a run that a scheduler of ours started, as it handed them over; None for any other run."""
-    from pipesched.options import resolve, taken_over
+    from pipesched.options import taken_over
     from pipesched.settings import ENV_JOB_ID, ENV_RUN_ID, ENV_RUN_OPTIONS
 
     text = os.environ.get(ENV_RUN_OPTIONS)
@@ -58,34 +67,20 @@ def handed_over(
         or (os.environ.get(ENV_JOB_ID), os.environ.get(ENV_RUN_ID)) != (job_id, run_id)
     ):
         return None
-    job, defaults = taken_over(text)
-    return resolve(
-        flags=flags.config(),
-        job=job,
-        environment=app.environment,
-        defaults=defaults,
-        home=app.paths.home,
-        cwd=app.cwd,
-    )
+    return resolved(app, flags, *taken_over(text))
 
 
-def options_of_all(app: App, flags: PipelineFlags) -> Iterator[PipelineOptions]:
+def options_of_all(app: App) -> Iterator[PipelineOptions]:
     """The options of each job, and of no job; jobs whose options do not fit together are left out. Raises as `run_options`."""
+    from pipesched.cli.options import PipelineFlags
     from pipesched.errors import InvalidValue
     from pipesched.jobs.store import JobStore
-    from pipesched.options import PipelineConfig, resolve
+    from pipesched.options import PipelineConfig
 
     job_file = JobStore(app.paths.job_file).load(schedules=False)
     for config in [PipelineConfig(), *(job.config for job in job_file.jobs.values())]:
         with suppress(InvalidValue):
-            yield resolve(
-                flags=flags.config(),
-                job=config,
-                environment=app.environment,
-                defaults=job_file.defaults.config,
-                home=app.paths.home,
-                cwd=app.cwd,
-            )
+            yield resolved(app, PipelineFlags(), config, job_file.defaults.config)
 
 
 def job_file_config(app: App, flags: PipelineFlags) -> PipelineConfig:
@@ -107,28 +102,40 @@ def default_zone(job_file: JobFile) -> str:
     return job_file.defaults.timezone or machine_zone()
 
 
-def documents(app: App, job_file: JobFile, jobs: Iterable[Job]) -> list[dict[str, Any]]:
-    """The JOB documents of `jobs`, with what the ledger knows of them."""
-    from contextlib import nullcontext
-
-    from pipesched.views.jobs import job_documents
-
-    wanted: Mapping[str, Job] = {job.id: job for job in jobs}
-    with _ledger(app) if app.paths.ledger.exists() else nullcontext() as ledger:
-        return job_documents(
-            wanted,
-            job_file=job_file,
-            environment=app.environment,
-            home=app.paths.home,
-            ledger=ledger,
-            now=app.now(),
-        )
-
-
-def _ledger(app: App) -> Ledger:
+def documents(app: App, job_file: JobFile, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """The JOB documents of `jobs`, with what the ledger knows of them. Raises what opening the ledger does."""
+    if not app.paths.ledger.exists():
+        return _documents(app, job_file, jobs, None)
     from pipesched.runs.ledger import Ledger
 
-    return Ledger.open(app.paths.ledger, create=False)
+    with Ledger.open(app.paths.ledger, create=False) as ledger:
+        return _documents(app, job_file, jobs, ledger)
+
+
+def changed_documents(app: App, job_file: JobFile, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """As `documents`, of jobs that have been changed: that the ledger cannot be read is a warning then, not an error."""
+    from pipesched.errors import PipeschedError
+
+    try:
+        return documents(app, job_file, jobs)
+    except PipeschedError as error:
+        app.out.note(f"warning: of these jobs' runs nothing can be said: {error.message}")
+        return _documents(app, job_file, jobs, None)
+
+
+def _documents(
+    app: App, job_file: JobFile, jobs: Sequence[Job], ledger: Ledger | None
+) -> list[dict[str, Any]]:
+    from pipesched.views.jobs import job_documents
+
+    return job_documents(
+        {job.id: job for job in jobs},
+        job_file=job_file,
+        environment=app.environment,
+        home=app.paths.home,
+        ledger=ledger,
+        now=app.now(),
+    )
 
 
 def no_jobs(app: App, job_file: JobFile) -> str:

@@ -31,7 +31,7 @@ def init(
     """
     from pipesched.cli.add import job_zone
     from pipesched.cli.listing import next_run
-    from pipesched.cli.resolution import documents, job_file_config
+    from pipesched.cli.resolution import changed_documents, job_file_config
     from pipesched.jobs.builtin import default_jobs
     from pipesched.jobs.model import Defaults, JobFile
     from pipesched.jobs.store import JobStore
@@ -43,7 +43,7 @@ def init(
     store = JobStore(app.paths.job_file)
     defaults = Defaults(timezone=timezone, config=job_file_config(app, pipeline))
     backup = store.create(jobs, defaults=defaults, replace_existing=force)
-    rows = documents(app, store.load(), jobs)
+    rows = changed_documents(app, store.load(), jobs)
     if app.json:
         app.out.document(
             {
