@@ -19,6 +19,7 @@ URGENCY: Final[dict[Kind, Urgency]] = {
     "missed": "warning",
     "recovery": "success",
 }
+_BY_WEIGHT: Final[tuple[Urgency, ...]] = ("success", "warning", "failure")
 MOST_ALONE: Final = 3
 """More news than this for one target, at one time, are one message."""
 LISTED: Final = 50
@@ -78,41 +79,42 @@ _TITLE: Final[dict[Kind, str]] = {
 
 def commands(news: News, base: Sequence[str]) -> list[str]:
     """What to type, as a shell takes it."""
-    job = [news.job_id]
+    job = news.job_id
     match news.kind:
         case "failure":
-            run = news.run
-            words = [
-                ["logs", *job]
-                if run is None
-                else ["report" if run.trigger == "manual" else "logs", run.run_id]
-            ]
+            words = [["logs", job]]
+            if news.run is not None:  # the output of one by hand went to its terminal
+                words = [["report" if news.run.trigger == "manual" else "logs", news.run.run_id]]
         case "paused":
-            words = [["logs", *job], ["resume", *job]]
+            words = [["logs", job], ["resume", job]]
         case "late":
-            words = [["health"], ["history", *job]]
+            words = [["health"], ["history", job]]
         case "missed":
-            words = [["history", *job], ["run", *job]]
+            words = [["history", job], ["run", job]]
         case "recovery":
-            words = [["history", *job]]
+            words = [["history", job]]
     return [shlex.join([*base, *each]) for each in words]
 
 
-def digest(messages: Sequence[Message], news: Sequence[News], host: str, base: Sequence[str]) -> Message:
+def digest(news: Sequence[News], host: str, base: Sequence[str]) -> Message:
     """Many news at one time as one message, so that a store that is down is not a hundred of them."""
     bad = [each for each in news if each.kind != "recovery"]
-    count = len(news)
-    title = f"{count} jobs recovered" if not bad else f"{len(bad)} jobs are not well"
+    good = [each for each in news if each.kind == "recovery"]
+    jobs = tuple(dict.fromkeys(each.job_id for each in news))
+    bad_jobs = len({each.job_id for each in bad})
+    if bad:
+        title = f"{bad_jobs} jobs are not well" if bad_jobs > 1 else f"{bad[0].job_id} is not well"
+    else:
+        title = f"{len(jobs)} jobs recovered"
     lines = [f"On {host}:"]
-    for each in [*bad, *(each for each in news if each.kind == "recovery")][:LISTED]:
+    for each in [*bad, *good][:LISTED]:
         why = f": {_short(each.run.reason, 120)}" if each.run is not None and each.kind == "failure" else ""
         lines.append(f"- {each.job_id} {each.what}{why}")
-    if count > LISTED:
-        lines.append(f"and {count - LISTED} more.")
+    if len(news) > LISTED:
+        lines.append(f"and {len(news) - LISTED} more.")
     lines.append(f"Run: {shlex.join([*base, 'health'])}")
-    urgency: Urgency = "failure" if any(each.urgency == "failure" for each in messages) else "warning"
-    jobs = tuple(dict.fromkeys(each.job_id for each in news))
-    return Message(title, "\n".join(lines), urgency if bad else "success", jobs)
+    urgency = max((URGENCY[each.kind] for each in news), key=_BY_WEIGHT.index)
+    return Message(title, "\n".join(lines), urgency, jobs)
 
 
 def trial_message(host: str) -> Message:

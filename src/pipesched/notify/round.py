@@ -53,10 +53,10 @@ class Rounds:
         return not self._looker.jobs().jobs
 
     def go(self, only: str | None = None) -> None:
-        """One round over all jobs, or over one. Raises what the ledger raises; a poison job is passed over."""
+        """One round over all jobs, or over one. Raises what the ledger raises."""
         now = self.source.now()
         self._note_unusable(only)
-        pending: dict[str, tuple[Told, tuple[str, ...]]] = {}
+        pending: dict[str, Told] = {}
         letters: dict[str, list[tuple[News, Message]]] = {}
         for view, standing in self._looker.look():
             job = view.job
@@ -64,12 +64,12 @@ class Rounds:
                 continue
             news, told = decide(self.told.get(job.id), standing, now)
             open_targets = tuple(t for t in job.policy.notify if not self._is_paused(t, now))
-            if news and not open_targets:
-                continue
             if not news:
                 self.told.put(job.id, told)
                 continue
-            pending[job.id] = (told, open_targets)
+            if not open_targets:
+                continue
+            pending[job.id] = told
             for each in news:
                 message = compose(each, self._around(view, each), now)
                 for target in open_targets:
@@ -95,39 +95,36 @@ class Rounds:
     def _send(
         self,
         letters: Mapping[str, list[tuple[News, Message]]],
-        pending: Mapping[str, tuple[Told, tuple[str, ...]]],
+        pending: Mapping[str, Told],
     ) -> None:
         todo = [(target, message) for target, each in letters.items() for message in self._messages(each)]
         taken: set[str] = set()
-        good: dict[str, bool] = {}
         reasons: dict[str, str] = {}
         for (target, message), answer in zip(todo, self.courier.send_all(todo), strict=True):
             self._complaints.note("the notification for", target, answer.reason)
             reasons[target] = reasons.get(target) or answer.reason
-            good[target] = good.get(target, True) and answer.ok
             if answer.ok:
                 taken.update(message.jobs)
                 log.info("told %s: %s", ", ".join(message.jobs), message.title)
-        reasons = {target: reason for target, reason in reasons.items() if not self.courier.unusable(target)}
-        self._refusals.note((t, Refusal(reason) if reason else None) for t, reason in reasons.items())
+        self._refusals.note(
+            (target, Refusal(reason) if reason else None)
+            for target, reason in reasons.items()
+            if not self.courier.unusable(target)
+        )
         now = self.source.now()
-        for target, is_good in good.items():
-            self._pause(target, now, good=is_good)
-        for job_id, (told, _) in pending.items():
+        for target, reason in reasons.items():
+            if reason:
+                self._pause(target, now)
+            else:
+                self._paused.pop(target, None)
+        for job_id, told in pending.items():
             if job_id in taken:
                 self.told.put(job_id, told)
 
     def _messages(self, letters: list[tuple[News, Message]]) -> list[Message]:
         if len(letters) <= MOST_ALONE:
             return [message for _, message in letters]
-        return [
-            digest(
-                [message for _, message in letters],
-                [news for news, _ in letters],
-                hostname(),
-                base_command(self.source.paths),
-            )
-        ]
+        return [digest([news for news, _ in letters], hostname(), base_command(self.source.paths))]
 
     def _around(self, view: JobView, news: News) -> Surroundings:
         return Surroundings(
@@ -143,10 +140,7 @@ class Rounds:
         pause = self._paused.get(target)
         return pause is not None and now < pause.until <= now + MOST_BACK_OFF  # else the clock went back
 
-    def _pause(self, target: str, now: datetime, *, good: bool) -> None:
-        if good:
-            self._paused.pop(target, None)
-            return
+    def _pause(self, target: str, now: datetime) -> None:
         before = self._paused.get(target)
         length = BACK_OFF if before is None else min(before.length * 2, MOST_BACK_OFF)
         self._paused[target] = _Pause(now + length, length)

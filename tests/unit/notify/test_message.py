@@ -52,11 +52,22 @@ def test_what_a_shell_would_run_is_quoted_and_what_is_long_is_cut() -> None:
 def test_many_at_once_are_one_message_with_the_bad_ones_first() -> None:
     good = News("job0", "recovery", "succeeded again")
     bad = [News(f"job{number}", "failure", "failed") for number in range(1, 80)]
-    each = [compose(one, AROUND, NOW) for one in (good, *bad)]
-    message = digest(each, [good, *bad], "web1", AROUND.command)
+    message = digest([good, *bad], "web1", AROUND.command)
     assert message.title == "79 jobs are not well"
     assert message.jobs == ("job0", *(f"job{number}" for number in range(1, 80)))
     lines = message.body.splitlines()
     assert lines[1] == "- job1 failed"
     assert len(lines) == LISTED + 3
     assert lines[-1].endswith("health")
+
+
+def test_many_news_of_few_jobs_count_the_jobs() -> None:
+    news = [News(job_id, kind, "failed") for job_id in ("a", "b") for kind in ("failure", "missed")]
+    assert digest(news, "web1", AROUND.command).title == "2 jobs are not well"
+    assert digest(news[:2], "web1", AROUND.command).title == "a is not well"
+
+
+def test_many_at_once_are_as_urgent_as_the_worst_of_them() -> None:
+    good, late, bad = (News("a", kind, "is so") for kind in ("recovery", "late", "failure"))
+    for news, urgency in (([good], "success"), ([good, late], "warning"), ([late, bad, good], "failure")):
+        assert digest(news, "web1", AROUND.command).urgency == urgency
