@@ -76,33 +76,32 @@ def decide(told: Told | None, now_is: Standing, now: datetime) -> tuple[tuple[Ne
     if told is None:
         recent = now_is.missed_at is not None and now - now_is.missed_at <= NEWS
         told = Told(missed=0 if recent else now_is.missed)
-    news: list[News] = []
-    told = _failures(told, now_is, now, news)
-    told = _lateness(told, now_is, now, news)
-    told = _missed(told, now_is, now, news)
-    return tuple(news), told
+    told, failure = _failures(told, now_is, now)
+    told, lateness = _lateness(told, now_is, now)
+    told, missed = _missed(told, now_is, now)
+    return tuple(each for each in (failure, lateness, missed) if each is not None), told
 
 
-def _failures(told: Told, now_is: Standing, now: datetime, news: list[News]) -> Told:
+def _failures(told: Told, now_is: Standing, now: datetime) -> tuple[Told, News | None]:
     job_id, last = now_is.job_id, now_is.last
     since = now_is.failing_since or now
     if now_is.auto_paused_at is None:
         told = replace(told, paused_at=None)
     elif now_is.auto_paused_at != told.paused_at:
         what = f"paused itself after {_failures_in_row(now_is.failures)}"
-        news.append(News(job_id, "paused", what, since, last))
-        return replace(told, paused_at=now_is.auto_paused_at, failing_since=told.failing_since or since)
+        told = replace(told, paused_at=now_is.auto_paused_at, failing_since=told.failing_since or since)
+        return told, News(job_id, "paused", what, since, last)
     known = told.failing_since
-    succeeded_since = known is not None and now_is.synced_at is not None and now_is.synced_at > known
+    succeeded_since = known is not None and _succeeded_after(known, now_is)
     if now_is.is_failing and (known is None or succeeded_since):
         assert last is not None
         what = _STATUS[last.status] if now_is.failures == 1 else f"had {_failures_in_row(now_is.failures)}"
-        news.append(News(job_id, "failure", what, since, last))
-        return replace(told, failing_since=since, late_since=None)
+        told = replace(told, failing_since=since, late_since=None)
+        return told, News(job_id, "failure", what, since, last)
     if succeeded_since and now_is.failures == 0:
-        news.append(News(job_id, "recovery", "succeeded again", known, last))
-        return replace(told, failing_since=None, late_since=None)
-    return told
+        told = replace(told, failing_since=None, late_since=None)
+        return told, News(job_id, "recovery", "succeeded again", known, last)
+    return told, None
 
 
 _STATUS: Final = {"failed": "failed", "timeout": "ran longer than its timeout", "lost": "was lost"}
@@ -112,28 +111,31 @@ def _failures_in_row(count: int) -> str:
     return "a failure" if count == 1 else f"{count} failures in a row"
 
 
-def _lateness(told: Told, now_is: Standing, now: datetime, news: list[News]) -> Told:
+def _lateness(told: Told, now_is: Standing, now: datetime) -> tuple[Told, News | None]:
+    since = told.late_since
     if now_is.late:
-        if told.late_since is None and told.failing_since is None and now_is.auto_paused_at is None:
-            news.append(News(now_is.job_id, "late", f"is {now_is.late}", now_is.synced_at, now_is.last))
-            return replace(told, late_since=now)
-        return told
-    if told.late_since is None:
-        return told
-    if now_is.synced_at is not None and now_is.synced_at > told.late_since and now_is.failures == 0:
-        news.append(News(now_is.job_id, "recovery", "is in time again", told.late_since, now_is.last))
-    return replace(told, late_since=None)
+        if since is not None or told.failing_since is not None or now_is.auto_paused_at is not None:
+            return told, None
+        news = News(now_is.job_id, "late", f"is {now_is.late}", now_is.synced_at, now_is.last)
+        return replace(told, late_since=now), news
+    told = replace(told, late_since=None)
+    if since is not None and _succeeded_after(since, now_is) and now_is.failures == 0:
+        return told, News(now_is.job_id, "recovery", "is in time again", since, now_is.last)
+    return told, None
 
 
-def _missed(told: Told, now_is: Standing, now: datetime, news: list[News]) -> Told:
+def _missed(told: Told, now_is: Standing, now: datetime) -> tuple[Told, News | None]:
     count = now_is.missed - told.missed
     if count <= 0:
-        return replace(told, missed=now_is.missed)
+        return replace(told, missed=now_is.missed), None
     at = told.missed_at
-    known = at is not None and now - at < MISSED_AGAIN
-    if known and at is not None and not (now_is.synced_at is not None and now_is.synced_at > at):
-        return told
+    if at is not None and now - at < MISSED_AGAIN and not _succeeded_after(at, now_is):
+        return told, None
     why = f": {now_is.missed_reason}" if now_is.missed_reason else ""
     runs = "a run" if count == 1 else f"{count} runs"
-    news.append(News(now_is.job_id, "missed", f"missed {runs}{why}", now_is.missed_at, now_is.last))
-    return replace(told, missed=now_is.missed, missed_at=now)
+    news = News(now_is.job_id, "missed", f"missed {runs}{why}", now_is.missed_at, now_is.last)
+    return replace(told, missed=now_is.missed, missed_at=now), news
+
+
+def _succeeded_after(time: datetime, now_is: Standing) -> bool:
+    return now_is.synced_at is not None and now_is.synced_at > time
