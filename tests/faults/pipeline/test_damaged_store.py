@@ -256,13 +256,17 @@ def test_the_note_stays_when_a_writer_dies_or_its_disk_is_full(index: Index) -> 
     assert not note.exists()
 
 
-def command(index: Index, *arguments: str) -> Result:
+def command(index: Index, *arguments: str, level: str = "warning") -> Result:
     """The installed command on `index`, whose state folder must be named as the command expects it."""
     if not (index.home / "index").exists():
         (index.home / "state").rename(index.home / "index")
     options = ["--data-dir", index.options.data_dir, "--storage-path", "store", "--collection-name", "posts"]
     return pipesched(
-        *arguments, *options, "--json", cwd=index.home, env={"PIPESCHED_STATE_DIR": str(index.home)}
+        *arguments,
+        *options,
+        "--json",
+        cwd=index.home,
+        env={"PIPESCHED_STATE_DIR": str(index.home), "LOG_LEVEL": level},
     )
 
 
@@ -287,6 +291,20 @@ def test_a_command_that_reads_a_torn_index_says_so_and_what_to_do(
     assert done.json["error"]["code"] == "store_damaged"
     assert ("SIGSEGV" in done.json["error"]["message"]) == (damage == "vectors scrambled")
     assert "pipesched rebuild" in done.json["error"]["hint"]
+
+
+@pytest.mark.parametrize("arguments", [("search", "a number"), ("verify",)], ids=["search", "verify"])
+def test_a_panic_in_chroma_is_told_once_by_our_error_and_in_its_own_words_at_debug(
+    copy: Index, arguments: tuple[str, ...]
+) -> None:
+    with closing(sqlite3.connect(store_of(copy) / "chroma.sqlite3")) as connection, connection:
+        connection.execute("UPDATE collections SET dimension = 'no number'")
+    done = command(copy, *arguments)
+    assert (done.code, done.json["error"]["code"], done.err) == (65, "store_damaged", "")
+    assert "ColumnDecode" in done.json["error"]["message"]
+    told = command(copy, *arguments, level="debug")
+    assert told.code == 65
+    assert "panicked at" in told.err
 
 
 def test_repair_mends_what_verify_died_of(copy: Index) -> None:

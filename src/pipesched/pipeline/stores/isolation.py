@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -17,53 +18,65 @@ from pipesched.pipeline.stores.inspection import REBUILD
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 
 def isolated(function: Callable[[], T], *, storage_path: str) -> T:
     """What `function` returns or raises; what it returns must be picklable.
 
     It costs a fork of a process that has loaded nothing yet, about a millisecond. Where Chroma is loaded or other threads run,
     as in a program that uses this as a library, a fork is not safe, and the function is called here. Raises DataError
-    (store_damaged) when the fork died of what it read.
+    (store_damaged) when the fork died of what it read. Unless at DEBUG, what the fork says on stderr comes when it has ended,
+    and not at all where the store is damaged: a panic in Chroma's Rust part prints itself, beside the error that it becomes.
     """
     if "chromadb" in sys.modules or threading.active_count() > 1:
         return function()
     sys.stdout.flush()
     sys.stderr.flush()
     ours, theirs = os.pipe()
+    heard, told = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ours)
-        _answer(function, theirs)
+        os.close(heard)
+        _answer(function, theirs, told)
     os.close(theirs)
+    os.close(told)
     try:
-        with os.fdopen(ours, "rb") as pipe:
+        # In this order: the fork lets go of its stderr before it answers.
+        with os.fdopen(ours, "rb") as pipe, os.fdopen(heard, "rb") as stderr:
+            said = stderr.read()
             answer = pipe.read()
     except BaseException:  # an interrupt: nobody waits for the answer any more
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code < 0:
-        raise _died(-code, storage_path)
-    good, value = pickle.loads(answer)  # noqa: S301  our own fork wrote it
+    good, value = (False, _died(-code, storage_path)) if code < 0 else pickle.loads(answer)  # noqa: S301  our own fork wrote it
+    if not (isinstance(value, PipeschedError) and value.code == "store_damaged"):
+        sys.stderr.write(said.decode(errors="replace"))
     if good:
         result: T = value
         return result
     raise value
 
 
-def _answer(function: Callable[[], Any], pipe: int) -> None:
+def _answer(function: Callable[[], Any], pipe: int, told: int) -> None:
     """In the fork: never returns."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if not log.isEnabledFor(logging.DEBUG):
+        os.dup2(told, 2)
+    os.close(told)
     try:
         answer = pickle.dumps((True, function()))
     except BaseException as error:  # noqa: BLE001  a fork must not go on as if it were the process
         answer = pickle.dumps((False, _portable(error)))
     try:
-        with os.fdopen(pipe, "wb") as stream:
-            stream.write(answer)
         sys.stdout.flush()
         sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with os.fdopen(pipe, "wb") as stream:
+            stream.write(answer)
     finally:
         os._exit(0)
 
