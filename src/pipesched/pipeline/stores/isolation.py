@@ -52,7 +52,11 @@ def isolated(function: Callable[[], T], *, storage_path: str) -> T:
         os.waitpid(child, 0)
         raise
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    good, value = (False, _died(-code, storage_path)) if code < 0 else pickle.loads(answer)  # noqa: S301  our own fork wrote it
+    value: Any
+    if code < 0:
+        good, value = False, _died(-code, storage_path)
+    else:
+        good, value = pickle.loads(answer)  # noqa: S301  our own fork wrote it
     if not (isinstance(value, PipeschedError) and value.code == "store_damaged"):
         sys.stderr.write(said.decode(errors="replace"))
     if good:
