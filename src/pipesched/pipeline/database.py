@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from pipesched import compaction
@@ -127,16 +127,11 @@ class Database:
         version = self._check_version(migrations)
         if version == len(migrations):
             return
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self.transaction():
             for script in migrations[self._version() :]:
                 for statement in script.split(";"):
-                    self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA user_version={len(migrations)}")
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+                    self.execute(statement)
+            self.execute(f"PRAGMA user_version={len(migrations)}")
 
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with translated(self.path):
@@ -157,15 +152,16 @@ class Database:
             self._connection.executemany(sql, values)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, durable when it ends."""
-        self.execute("BEGIN IMMEDIATE")
+    def transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
+        """All or nothing, durable when it ends. A file opened to read has a deferred one alone, for its temporary tables."""
+        self.execute(f"BEGIN {kind}")
         try:
             yield
+            self.execute("COMMIT")
         except BaseException:
-            self.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has rolled it back already
+                self.execute("ROLLBACK")
             raise
-        self.execute("COMMIT")
 
     def reclaimable(self) -> int:
         with translated(self.path):

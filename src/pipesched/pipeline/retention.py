@@ -78,8 +78,7 @@ def _note_references(database: Database, index_dir: Path) -> None:
     """A temporary table of what the manifests name; settings that this version does not know may be of any model."""
     database.execute("CREATE TEMP TABLE named (model INTEGER, text_hash BLOB NOT NULL)")
     models = {row[0]: row[1] for row in database.rows("SELECT fingerprint, id FROM models")}
-    database.execute("BEGIN")  # not IMMEDIATE: a dry run may write to its temporary table, and nowhere else
-    try:
+    with database.transaction("DEFERRED"):
         for path in manifests(index_dir):
             try:
                 with closing(Database.open_to_read(path, MANIFEST)) as manifest:
@@ -93,8 +92,6 @@ def _note_references(database: Database, index_dir: Path) -> None:
                         )
             except PipeschedError as error:
                 raise _UnreadableError(f"{path.name} cannot be read: {error.message}") from error
-    finally:
-        database.execute("COMMIT")
     database.execute("CREATE INDEX temp.named_by_text ON named (text_hash, model)")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipesched.errors import DataError
+from pipesched.errors import DataError, InputOutputError
 from pipesched.pipeline.cache import FILE, EmbeddingCache
 from pipesched.pipeline.database import Damaged, Database, set_aside
 from pipesched.pipeline.index_settings import IndexSettings
@@ -99,6 +99,17 @@ def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.ProgrammingError), database.transaction():
         database.execute_many("INSERT INTO t VALUES (?)", [(1,), (2, 3)])
     assert database.rows("SELECT x FROM t") == []
+    database.close()
+
+
+def test_a_transaction_that_a_full_disk_has_ended_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "db", ONE)
+    database.execute("PRAGMA max_page_count=20")  # to SQLite the same as a disk without room
+    with pytest.raises(InputOutputError, match="the disk is full"), database.transaction():
+        database.execute_many("INSERT INTO t VALUES (zeroblob(?))", [(4000,)] * 30)
+    assert database.rows("SELECT x FROM t") == []
+    with database.transaction():
+        database.execute("INSERT INTO t VALUES (2)")
     database.close()
 
 
