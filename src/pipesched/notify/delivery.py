@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -113,12 +115,13 @@ class Courier:
             self._children.add(child)
         try:
             if self._stopped:
-                child.kill()
+                _end(child)
             said, _ = child.communicate(json.dumps(request).encode(), timeout=self._deadline)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-            return f"it took longer than {self._deadline:g} s"
+            _end(child)
+            said, _ = child.communicate()
+            if not said:
+                return f"it took longer than {self._deadline:g} s"
         except OSError:
             said = b""
         finally:
@@ -131,7 +134,14 @@ class Courier:
         self._stopped = True
         with self._lock:
             for child in self._children:
-                child.kill()
+                _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """With its group: what a plugin has started may hold the output open."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def _reason(said: bytes) -> str:

@@ -51,6 +51,25 @@ def test_a_target_that_never_answers_is_ended_by_the_deadline(slow) -> None:
         assert time.monotonic() - began < 6
 
 
+LINGERING = """
+import subprocess
+subprocess.Popen(["sleep", "30"])
+"""
+
+
+def test_what_a_plugin_has_started_cannot_hold_the_deadline_up(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LINGERING)
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with Webhook(delay=60) as hook:
+        began = time.monotonic()
+        answer = Courier(environ, deadline=2.5, tries=1).send(f"json://{hook.address}/?rto=60", MESSAGE)
+        assert answer.reason == "it took longer than 2.5 s"
+        assert time.monotonic() - began < 6
+    with Webhook() as hook:
+        assert Courier(environ, deadline=2.5).send(f"json://{hook.address}/", MESSAGE).ok
+        assert len(hook.requests) == 1
+
+
 def test_targets_are_told_side_by_side() -> None:
     with Webhook(delay=60) as slow, Webhook() as good:
         letters = [(f"json://{hook.address}/", MESSAGE) for hook in (slow, good)]
