@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pipesched.notify.delivery import Complaints, resolve
-from pipesched.notify.pings import Ping, host_key, send
+from pipesched.notify.pings import MOST_TRIES, Ping, host_key, send
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ class Pinger:
             )
             return
         host = host_key(url)
-        tries = {"tries": 1} if host in self._failing else {}
-        reason = send(Ping(url, suffix, run_id), self._environ, pause=self._ending.wait, **tries)
+        tries = 1 if host in self._failing else MOST_TRIES
+        reason = send(Ping(url, suffix, run_id), self._environ, tries=tries, pause=self._ending.wait)
         if reason:
             self._failing.add(host)
         else:

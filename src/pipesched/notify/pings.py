@@ -33,6 +33,7 @@ TOTAL_SECONDS: Final = 10.0
 """For one try, connecting and redirects included."""
 PAUSES: Final = (1.0, 3.0)
 """Seconds before the second and the third try."""
+MOST_TRIES: Final = 1 + len(PAUSES)
 MOST_REDIRECTS: Final = 3
 _RETRIED: Final = frozenset({408, 425, 429})
 
@@ -85,7 +86,7 @@ def send(
     ping: Ping,
     environ: Mapping[str, str],
     *,
-    tries: int = 1 + len(PAUSES),
+    tries: int = MOST_TRIES,
     pause: Callable[[float], object] = time.sleep,
     total: float = TOTAL_SECONDS,
 ) -> str:
@@ -93,7 +94,7 @@ def send(
     reason = ""
     for attempt in range(tries):
         if attempt:
-            pause(PAUSES[min(attempt, len(PAUSES)) - 1])
+            pause(PAUSES[attempt - 1])
         reason, again = _once(ping, allowed=is_allowed(environ), total=total)
         if not again:
             break
@@ -232,5 +233,8 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def host_key(url: str) -> str:
-    """What fails together: one server."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    """What fails together: one server. Empty for what is no URL, which `send` says."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""

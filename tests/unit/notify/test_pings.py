@@ -150,12 +150,14 @@ def test_putting_never_waits_and_the_oldest_go_first(caplog) -> None:
 
 def test_a_server_that_does_not_answer_is_complained_of_once(caplog) -> None:
     with Webhook(status=404) as hook:
-        pinger = Pinger({})
+        pinger = Pinger({"NO_URL": "http://[::1/CANARY"})
         for number in range(3):
             pinger.put(f"http://{hook.address}/CANARY", "", f"r{number}")
         pinger.put("env:NOT_SET", "", "r4")
+        pinger.put("env:NO_URL", "", "r5")
         pinger.stop(10)
         assert len(hook.requests) == 3
     assert caplog.text.count("it answered 404") == 1
     assert "NOT_SET is not set" in caplog.text
+    assert "the ping env:NO_URL: its URL cannot be used" in caplog.text
     assert "CANARY" not in caplog.text
