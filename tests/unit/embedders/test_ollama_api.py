@@ -76,6 +76,14 @@ def test_a_server_that_does_not_say_the_dimensions_is_asked_for_one_embedding(se
     assert len(server.requests("/api/embed")) == 1
 
 
+@pytest.mark.parametrize("body", ["[]", "null", '{"model_info": [1], "parameters": null}'])
+def test_a_server_that_says_nothing_usable_of_a_model_is_asked_for_one_embedding(
+    server: OllamaServer, body: str
+) -> None:
+    server.fail("json", path="/api/show", body=body)
+    assert ollama_api.identify("all-minilm:22m", host=server.url).dimensions == 384
+
+
 def test_the_window_is_the_smaller_of_the_models_and_its_modelfiles(server: OllamaServer) -> None:
     server.models["all-minilm:22m"].parameters = "num_ctx                        256"
     assert ollama_api.identify("all-minilm:22m", host=server.url).max_tokens == 254
@@ -110,6 +118,17 @@ def test_an_api_key_goes_with_each_question(server: OllamaServer, monkeypatch: p
     monkeypatch.setenv("OLLAMA_API_KEY", "sesame")
     ollama_api.identify("all-minilm:22m", host=server.url)
     assert {request.authorization for request in server.asked} == {"Bearer sesame"}
+
+
+@pytest.mark.parametrize("key", ["sesame\n", "s\u00e9same"])
+def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown(
+    server: OllamaServer, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", key)
+    with pytest.raises(InvalidValue, match="OLLAMA_API_KEY") as refused:
+        ollama_api.identify("all-minilm:22m", host=server.url)
+    assert key.strip() not in f"{refused.value.message} {refused.value.hint}"
+    assert server.asked == []
 
 
 _PARTS = st.sampled_from(

@@ -197,19 +197,15 @@ class _Server:
     """One server; each question has a total deadline, so that an answer that drips ends too."""
 
     def __init__(self, url: str, patience: Patience) -> None:
-        self._url = url
+        self.url = url
         self._patience = patience
         self._until = time.monotonic() + patience.total
-
-    @property
-    def url(self) -> str:
-        return self._url
 
     def digest(self, name: str) -> str:
         """The digest of the weights that `name` stands for now."""
         digests = self.digests()
         if name not in digests:
-            raise missing(name, self._url)
+            raise missing(name, self.url)
         return digests[name]
 
     def digests(self) -> dict[str, str]:
@@ -222,9 +218,9 @@ class _Server:
                 for model in models
             }
         except _Status as error:
-            raise not_ollama(self._url, f"GET /api/tags gave {error.said()}") from None
+            raise not_ollama(self.url, f"GET /api/tags gave {error.said()}") from None
         except (KeyError, TypeError, AttributeError):
-            raise not_ollama(self._url, "GET /api/tags gave no list of models") from None
+            raise not_ollama(self.url, "GET /api/tags gave no list of models") from None
 
     def shape(self, name: str) -> tuple[int, int]:
         """Dimensions and context length, the latter the smaller of the model's own and of what its Modelfile sets."""
@@ -232,9 +228,10 @@ class _Server:
             answer = self._ask("POST", "/api/show", {"model": name})
         except _Status as error:
             if error.status == http.client.NOT_FOUND and "not found" in error.said():
-                raise missing(name, self._url) from None
+                raise missing(name, self.url) from None
             answer = {}
-        information = answer.get("model_info") if isinstance(answer, dict) else None
+        answer = answer if isinstance(answer, dict) else {}
+        information = answer.get("model_info")
         information = information if isinstance(information, dict) else {}
         dimensions = _number(information, "embedding_length")
         context = _number(information, "context_length") or MOST_CONTEXT
@@ -257,7 +254,7 @@ class _Server:
                 hint="choose an embedding model, such as snowflake-arctic-embed2",
             ) from None
         except (KeyError, TypeError, ValueError):
-            raise not_ollama(self._url, "POST /api/embed gave no embedding") from None
+            raise not_ollama(self.url, "POST /api/embed gave no embedding") from None
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         pauses = iter(self._patience.pauses)
@@ -266,28 +263,26 @@ class _Server:
                 return self._once(method, path, body)
             except _Status as error:
                 failure = ServiceUnavailable(
-                    f"the Ollama server at {self._url} answers {error.said()}", hint="try again later"
+                    f"the Ollama server at {self.url} answers {error.said()}", hint="try again later"
                 )
                 if error.status not in _RETRIED:
                     raise
             except (OSError, http.client.HTTPException) as error:
-                failure = unreachable(self._url, _reason(error, self._until))
+                failure = unreachable(self.url, _reason(error, self._until))
             pause = next(pauses, None)
             if pause is None or time.monotonic() + pause >= self._until:
                 raise failure
             time.sleep(pause)
 
     def _once(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        parts = urllib.parse.urlsplit(self._url)
+        parts = urllib.parse.urlsplit(self.url)
         remaining = self._until - time.monotonic()
         if remaining <= 0:
             raise TimeoutError
         secure = parts.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=min(self._patience.connect, remaining))
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if key := os.environ.get("OLLAMA_API_KEY"):
-            headers["Authorization"] = f"Bearer {key}"
+        headers = {"Accept": "application/json", "Content-Type": "application/json", **_authorization()}
         watch: threading.Timer | None = None
         try:
             connection.connect()
@@ -311,7 +306,19 @@ class _Server:
             return json.loads(data)
         except ValueError:
             kind_of = response.headers.get_content_type()
-            raise not_ollama(self._url, f"{method} {path} gave {kind_of} instead of JSON") from None
+            raise not_ollama(self.url, f"{method} {path} gave {kind_of} instead of JSON") from None
+
+
+def _authorization() -> dict[str, str]:
+    key = os.environ.get("OLLAMA_API_KEY")
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()):  # what http.client says of it would show it
+        raise InvalidValue(
+            "OLLAMA_API_KEY has characters that a header cannot carry",
+            hint="is there a line end in it, or a letter with an accent?",
+        )
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:
