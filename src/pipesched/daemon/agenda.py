@@ -13,9 +13,6 @@ class Agenda:
         self._wake: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
 
-    def __len__(self) -> int:
-        return len(self._wake)
-
     def set(self, job_id: str, wake_at: datetime | None) -> None:
         """Look at `job_id` at `wake_at`; None: not until it is set again."""
         if wake_at is None:

@@ -13,7 +13,7 @@ CLOSE_SECONDS: Final = 1.0
 
 
 class PatientLogging:
-    """While it is entered, `logger`'s handlers are served by a thread; what it cannot keep up with is dropped, and counted.
+    """While it is entered, `logger`'s handlers are served by a thread; what it cannot keep up with is dropped, and said at the end.
 
     `stuck`, after the end: the thread still waits for a reader. Such a process must end by os._exit, because the
     interpreter's own end would wait for that thread's lock on stderr.
@@ -44,6 +44,8 @@ class PatientLogging:
             return
         self._thread.join(CLOSE_SECONDS)
         self.stuck = self._thread.is_alive()
+        if self.dropped and not self.stuck:
+            self._logger.warning("%d log lines were dropped: their reader was too slow", self.dropped)
 
     def take(self, record: logging.LogRecord) -> None:
         try:

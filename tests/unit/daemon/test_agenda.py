@@ -27,7 +27,7 @@ def test_a_job_is_due_at_the_time_that_was_set_last_and_only_then(changes, now):
     due = agenda.due(now, limit=10)
     assert sorted(due) == sorted((job, at) for job, at in expected.items() if at <= now)
     assert [at for _, at in due] == sorted(at for _, at in due)
-    assert len(agenda) == len(expected) - len(due)
+    assert agenda.next_wake() == min((at for at in expected.values() if at > now), default=None)
 
 
 def test_at_most_as_many_are_taken_as_were_asked_for():
@@ -40,7 +40,7 @@ def test_at_most_as_many_are_taken_as_were_asked_for():
     assert [job for job, _ in agenda.due(later, limit=100)] == [f"job{number}" for number in range(3, 10)]
 
 
-def test_a_job_that_is_set_a_million_times_does_not_fill_the_memory():
+def test_a_job_that_is_set_ten_thousand_times_does_not_fill_the_memory():
     agenda = Agenda()
     for number in range(10_000):
         agenda.set("a", START + timedelta(seconds=number))

@@ -1,12 +1,9 @@
 """A job with a window in which it does not run, under a daemon."""
 
-from pathlib import Path
-
 from support.scheduling import START, Daemon, job
 
 
-def test_slots_in_a_window_are_one_row_of_history_and_the_first_after_it_runs(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
+def test_slots_in_a_window_are_one_row_of_history_and_the_first_after_it_runs(daemon: Daemon) -> None:
     daemon.jobs(job("a", every=60, not_during=("12:01-12:05",)))
     daemon.pass_time(4 * 60 + 30)
     assert daemon.launched == []
@@ -17,8 +14,7 @@ def test_slots_in_a_window_are_one_row_of_history_and_the_first_after_it_runs(tm
     assert (launch.scheduled_for - START).total_seconds() == 300
 
 
-def test_a_dependency_that_is_met_in_a_window_starts_its_dependent_at_the_windows_end(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
+def test_a_dependency_that_is_met_in_a_window_starts_its_dependent_at_the_windows_end(daemon: Daemon) -> None:
     parent = job("parent", at=START.replace(minute=1))
     child = job(
         "child",

@@ -81,7 +81,5 @@ def test_a_run_that_an_earlier_daemon_started_is_told_when_it_ends(
     notes = Notes()
     second.scheduler.recorder.observer = notes
     second.jobs(job("once", at=START + timedelta(seconds=1)))
-    from pipesched.daemon.recovery import recover
-
-    recover(second.ledger, second.scheduler, now=second.clock.now())
+    second.recover()
     assert [each.status for each in notes.ended] == ["lost"]
