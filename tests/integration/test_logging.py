@@ -45,6 +45,11 @@ def once(folder: Path, *options: str) -> tuple[Result, dict[str, str], dict[str,
     return done, ids, logs
 
 
+def test_a_log_level_that_is_none_counts_as_not_given(folder: Path) -> None:
+    done = pipesched("daemon", "--once", "--no-http", cwd=folder, env={"LOG_LEVEL": "loud"})
+    assert " INFO pipesched" in done.err
+
+
 def test_every_line_of_a_daemon_and_its_runs_is_json_with_the_ids_of_job_and_run(folder: Path) -> None:
     done, ids, logs = once(folder, "--log-format", "json", "--log-level", "DEBUG")
     assert (done.code, done.out) == (1, "")

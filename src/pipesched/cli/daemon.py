@@ -11,7 +11,7 @@ import typer
 
 from pipesched.cli.app import App
 from pipesched.errors import InvalidValue
-from pipesched.settings import ENV_HTTP_TOKEN, HTTP_ADDRESS, MAX_WORKERS
+from pipesched.settings import DRAIN_TIMEOUT_SECONDS, ENV_HTTP_TOKEN, HTTP_ADDRESS, MAX_WORKERS
 
 if TYPE_CHECKING:
     from pipesched.daemon.source import DaemonSource
@@ -50,7 +50,7 @@ def daemon(
     drain_timeout: Annotated[
         str,
         typer.Option("--drain-timeout", metavar="DURATION", help="How long runs may go on after SIGTERM."),
-    ] = "60s",
+    ] = f"{DRAIN_TIMEOUT_SECONDS:.0f}s",
     once: Annotated[bool, typer.Option("--once", help="Fire what is due, wait for it, exit.")] = False,
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another daemon runs, then take over.")
@@ -79,7 +79,7 @@ def daemon(
         once=once,
         standby=standby,
     )
-    at_least_info(app.log_level or os.environ.get("LOG_LEVEL"))
+    at_least_info(app.log_level)
 
     def endpoint(source: DaemonSource) -> StatusServer:
         from pipesched.http.server import StatusServer
