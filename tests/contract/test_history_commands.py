@@ -308,6 +308,14 @@ def test_a_damaged_job_file_hides_no_history(lived: Place) -> None:
     assert lived("history", "--since", "5h").code == 0
 
 
+def test_a_job_whose_schedule_cannot_be_used_and_that_never_ran_has_an_empty_history(place: Place) -> None:
+    assert place("add-cron", "odd", "@daily").code == 0
+    path = place.folder / "schedules.json"
+    path.write_text(path.read_text().replace("@daily", "61 * * * *"))
+    assert runs(place("history", "odd", "--json")) == []
+    assert place("logs", "odd", "--json").json["error"]["code"] == "log_not_found"
+
+
 def test_a_damaged_ledger_is_named(place: Place) -> None:
     place.state.mkdir(mode=0o700)
     place.ledger_path.write_bytes(b"nonsense" * 1000)
@@ -440,6 +448,8 @@ def test_a_damaged_report_is_exit_65(place: Place) -> None:
     done = place("report", path.name, "--json")
     assert (done.code, done.json["error"]["code"]) == (65, "data_error")
     assert place("reports", "--json").json["reports"] == []
+    place.report(new_run_id("nightly", NOW - HOUR), NOW - HOUR)
+    assert place("reports").err == "", "there are no more to be seen"
 
 
 # Runs by hand, through the installed command

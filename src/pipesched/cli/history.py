@@ -212,7 +212,7 @@ def _job_file_knows(app: App, job_id: str) -> None:
     """Raises NotFound when there is no such job."""
     from pipesched.jobs.store import JobStore
 
-    JobStore(app.paths.job_file).load().job(job_id)
+    JobStore(app.paths.job_file).load(schedules=False).job(job_id)
 
 
 def _since(app: App, text: str, job_id: str | None) -> datetime:
@@ -228,7 +228,7 @@ def _zone(app: App, job_id: str | None) -> tzinfo:
     from pipesched.schedule.zones import load_zone
 
     with suppress(PipeschedError):
-        job_file = JobStore(app.paths.job_file).load()
+        job_file = JobStore(app.paths.job_file).load(schedules=False)
         job = job_file.jobs.get(job_id) if job_id else None
         name = job.timezone if job else job_file.defaults.timezone
         if name:

@@ -45,8 +45,8 @@ def reports(
         [_narrow_row(report) if narrow else _row(report) for report in found],
         empty=f"there are no reports in {folder} yet",
     )
-    more = sum(1 for _ in names(folder)) - len(found)
-    if found and more > 0:
+    more = sum(name < found[-1]["filename"] for name in names(folder)) if found else 0
+    if more:
         app.out.note(f"{more} more; see them with --limit {len(found) + more}")
 
 
