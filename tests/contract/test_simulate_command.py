@@ -76,14 +76,28 @@ def test_no_jobs_and_nothing_to_fire_are_said(run) -> None:
     assert "nothing will fire" in done.err
 
 
+def test_jobs_that_cannot_be_used_are_not_called_no_jobs(run, tmp_path: Path) -> None:
+    assert run("add-cron", "odd", "@daily").code == 0
+    path = tmp_path / "schedules.json"
+    path.write_text(path.read_text().replace("@daily", "61 * * * *"))
+    for command in ("list", "next", "simulate"):
+        done = run(command)
+        assert (done.code, "warning: schedules.json: " in done.err) == (0, True), done
+        assert "no jobs yet" not in done.err
+
+
 @pytest.mark.parametrize(
-    ("extra", "darkest"), [({}, "█"), ({"PYTHONIOENCODING": "ascii"}, "#")], ids=["blocks", "ascii"]
+    ("extra", "darkest"),
+    [({}, "█"), ({"PYTHONIOENCODING": "ascii"}, "#"), ({"LANG": "C"}, "#")],
+    ids=["blocks", "ascii", "C"],
 )
 def test_a_terminal_gets_a_heat_map_that_fits_it(
     run, two_jobs: Path, extra: dict[str, str], darkest: str
 ) -> None:
     ours, theirs = pty.openpty()
-    environment = clean_environment({"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "40", **extra})
+    environment = clean_environment(
+        {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "40", "LANG": "C.UTF-8", **extra}
+    )
     with subprocess.Popen(
         [PIPESCHED, "simulate", "--timezone", "UTC"],
         cwd=two_jobs, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pipesched.jobs.presets import Preset, PresetJob
 
 Json = dict[str, Any]
-TERMINAL_ROWS = 200
+TERMINAL_ROWS: Final = 200
+DURATIONS: Final = frozenset({"grace", "timeout", "retry_delay", "jitter"})
+"""Of the policy, in seconds."""
 
 
 def list_jobs(app: App) -> None:
@@ -62,7 +64,7 @@ def _list_jobs(app: App) -> None:
             )
             for row in rows
         ],
-        empty="" if rows or job_file.problems else no_jobs(app, job_file),
+        empty=no_jobs(app, job_file),
     )
     if cut:
         app.out.line(f"... and {cut} more, {len(jobs)} jobs in all; all of them: pipesched list | less")
@@ -180,11 +182,13 @@ def text(value: object) -> str:
 
 
 def policy_text(name: str, value: object) -> str:
-    if name in {"grace", "timeout", "retry_delay", "jitter"} and isinstance(value, int | float) and value:
-        from pipesched.schedule.timetext import format_duration
+    if name not in DURATIONS or not isinstance(value, int | float):
+        return text(value)
+    if not value:
+        return "none" if name == "jitter" else "0"
+    from pipesched.schedule.timetext import format_duration
 
-        return format_duration(value)
-    return text(value) if value != 0 or isinstance(value, bool) else "none" if name == "jitter" else "0"
+    return format_duration(value)
 
 
 def presets(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,15 @@ class Output:
     def terminal(self) -> bool:
         """Whether stdout is a terminal that may get tables and colour."""
         return not self.json and sys.stdout.isatty()
+
+    @staticmethod
+    def shows(text: str) -> bool:
+        """Whether stdout can encode `text` and the locale is not C, of which Python makes C.UTF-8 (PEP 538)."""
+        try:
+            text.encode(sys.stdout.encoding or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return (os.environ.get("LC_ALL") or os.environ.get("LANG")) not in {"C", "POSIX"}
 
     def document(self, data: Mapping[str, Any]) -> None:
         """One JSON document on one line, `schema_version` first."""

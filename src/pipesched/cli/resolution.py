@@ -139,7 +139,9 @@ def _documents(
 
 
 def no_jobs(app: App, job_file: JobFile) -> str:
-    """What to do where there are no jobs."""
+    """What to do where there are no jobs; "" where there are, be it only some that cannot be used (see `note_problems`)."""
+    if job_file.jobs or job_file.problems:
+        return ""
     from pipesched.views.absence import is_gone
     from pipesched.views.checks import put_back
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -25,6 +24,8 @@ _SHADES: Final = "·░▒▓█"
 _ASCII_SHADES: Final = ".-+*#"
 _SHOWN: Final = 20
 _NAMED: Final = 5
+_MET: Final = ("first", "p50", "p95")
+"""When it is met first, and how often where runs last as usual or long."""
 
 
 def simulate(
@@ -133,7 +134,7 @@ def _show(app: App, document: Json, job_file: JobFile) -> None:
     if not fires:
         from pipesched.cli.resolution import no_jobs
 
-        out.note("nothing will fire by the clock until then" if job_file.jobs else no_jobs(app, job_file))
+        out.note(no_jobs(app, job_file) or "nothing will fire by the clock until then")
         return
     out.line(f"{fires} fire{'s' * (fires != 1)} until {until}, {document['timezone']}")
     if not document["complete"]:
@@ -160,7 +161,7 @@ def _heat_map(app: App, days: Sequence[Json]) -> None:
         )
         out.line()
         return
-    shades = _shades()
+    shades = _SHADES if out.shows(_SHADES) else _ASCII_SHADES
     most = max(max(day["hours"]) for day in days)
     width = 2 if shutil.get_terminal_size().columns >= 66 else 1
     out.line()
@@ -170,15 +171,6 @@ def _heat_map(app: App, days: Sequence[Json]) -> None:
         out.line(f"{_day(day):10}{cells} {day['fires']}")
     out.line(_legend(shades, most))
     out.line()
-
-
-def _shades() -> str:
-    """Blocks, where the terminal's encoding has them."""
-    try:
-        _SHADES.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return _ASCII_SHADES
-    return _SHADES
 
 
 def _legend(shades: str, most: int) -> str:
@@ -200,17 +192,8 @@ def _overlaps(app: App, rows: Sequence[Json]) -> None:
     _table(
         app,
         "due while the job's earlier run still goes on:",
-        ("job", "first", "p50", "p95", "then"),
-        [
-            (
-                row["job_id"],
-                _short(row["first"]),
-                _often(row["p50"]),
-                _often(row["p95"]),
-                does[row["overlap"]],
-            )
-            for row in rows
-        ],
+        ("job", *_MET, "then"),
+        [(row["job_id"], *_met(row), does[row["overlap"]]) for row in rows],
     )
 
 
@@ -218,18 +201,8 @@ def _stores(app: App, rows: Sequence[Json]) -> None:
     _table(
         app,
         "waits for another job's run on the same store:",
-        ("job", "waits for", "first", "p50", "p95", "store"),
-        [
-            (
-                row["job_id"],
-                row["waits_for"],
-                _short(row["first"]),
-                _often(row["p50"]),
-                _often(row["p95"]),
-                row["store"],
-            )
-            for row in rows
-        ],
+        ("job", "waits for", *_MET, "store"),
+        [(row["job_id"], row["waits_for"], *_met(row), row["store"]) for row in rows],
     )
 
 
@@ -238,7 +211,7 @@ def _dependencies(app: App, rows: Sequence[Json]) -> None:
     _table(
         app,
         "does not run, as no run before it will have ended in time:",
-        ("job", "first", "p50", "p95", "until there is one that"),
+        ("job", *_MET, "until there is one that"),
         [
             (
                 row["job_id"],
@@ -279,6 +252,10 @@ def _table(app: App, title: str, columns: Sequence[str], rows: Sequence[Sequence
     if len(shown) < len(rows):
         app.out.line(f"... and {len(rows) - len(shown)} more; all of them: pipesched simulate | less")
     app.out.line()
+
+
+def _met(row: Json) -> tuple[str, str, str]:
+    return _short(row["first"]), _often(row["p50"]), _often(row["p95"])
 
 
 def _often(tally: Json) -> str:

@@ -109,7 +109,7 @@ def _merged(
 def _why_none(app: App, job_file: JobFile, jobs: list[Job]) -> str:
     from pipesched.cli.resolution import no_jobs
 
-    if not job_file.jobs:
+    if not jobs:
         return no_jobs(app, job_file)
     if all(not job.enabled for job in jobs):
         which = f"{jobs[0].id} is" if len(jobs) == 1 else "all jobs are"
