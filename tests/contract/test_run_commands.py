@@ -135,6 +135,12 @@ def test_a_missing_data_folder_is_exit_code_2_and_makes_nothing_but_a_record(tmp
     assert done.code == 2
     assert done.json["status"] == "failed"
     assert done.json["error"]["code"] == "data_dir_missing"
+    assert (done.json["mode"], done.json["mode_reason"]) == (
+        "incremental",
+        "the run failed before it decided",
+    )
+    rebuilt = pipesched("rebuild", "--json", cwd=tmp_path)
+    assert (rebuilt.code, rebuilt.json["mode"], rebuilt.json["mode_reason"]) == (2, "rebuild", "asked for")
     assert not (tmp_path / "db").exists()
 
 

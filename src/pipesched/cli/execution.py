@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipesched.errors import Busy, InputOutputError, NotPermitted, PipeschedError, exit_status
-from pipesched.report import ItemError, Outcome, RunReport
+from pipesched.report import ItemError, Outcome, RunMode, RunReport
 from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ class Executed:
     """What happened; `error` is what ended a failed run, `report_file` None where a dry run writes nothing."""
 
     report: RunReport
-    exit_code: int
     error: PipeschedError | None
     report_file: str | None
 
@@ -85,7 +84,7 @@ def execute(
                     now=app.now(),
                     documents=document_counts(outcome),
                 )
-    return Executed(report=report, exit_code=code, error=error, report_file=report_file)
+    return Executed(report=report, error=error, report_file=report_file)
 
 
 def _outcome(
@@ -107,28 +106,30 @@ def _outcome(
             )
         except PipeschedError as error:
             log.debug("the run failed", exc_info=True)
-            return _failed(options, error), error, exit_status(error)
+            return _failed(request, options, error), error, exit_status(error)
         except OSError as error:
             # The disk under the state folder or the data folder; whatever else is a bug, and loud.
             translated = InputOutputError(
                 f"the run failed: {error}", hint="check the disk: df -h; dmesg | tail"
             )
-            return _failed(options, translated), translated, translated.exit_code
+            return _failed(request, options, translated), translated, translated.exit_code
     if outcome.status == "interrupted":
         return outcome, None, 128 + (stop.signal_number or signal.SIGTERM)
     return outcome, None, outcome.exit_code
 
 
-def _failed(options: PipelineOptions, error: PipeschedError) -> Outcome:
+def _failed(request: Request, options: PipelineOptions, error: PipeschedError) -> Outcome:
+    mode: RunMode = "full" if options.incremental_mode == "full" else "incremental"
+    reason = "the run failed before it decided"
+    if options.force_recreate:
+        mode, reason = "rebuild", "--force-recreate"
+    elif request.rebuild:
+        mode, reason = "rebuild", "asked for"
     return Outcome(
         status="failed",
         message=error.message,
-        mode="rebuild"
-        if options.force_recreate
-        else "full"
-        if options.incremental_mode == "full"
-        else "incremental",
-        mode_reason="the run failed before it decided" if not options.force_recreate else "--force-recreate",
+        mode=mode,
+        mode_reason=reason,
         errors=(ItemError(source="", code=error.code, message=error.message),),
         exit_code=exit_status(error),
     )
@@ -241,10 +242,10 @@ def _stop_on_signals() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def parse_scheduled_for(text: str | None) -> str | None:
+def parse_scheduled_for(text: str | None, now: datetime) -> str | None:
     """A scheduler's --scheduled-for, checked. Raises InvalidValue."""
     if text is None:
         return None
     from pipesched.schedule.timetext import parse_time
 
-    return parse_time(text, zone=UTC, now=datetime.now(UTC)).isoformat()
+    return parse_time(text, zone=UTC, now=now).isoformat()

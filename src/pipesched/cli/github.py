@@ -139,7 +139,7 @@ def _plain(text: str) -> str:
 def _below(folder: Path, root: Path) -> str:
     """`folder` as seen from `root`, "" for `root` itself; as it is where it is not below."""
     try:
-        below = folder.resolve().relative_to(root.resolve())
+        below = Path(os.path.realpath(folder)).relative_to(os.path.realpath(root))
     except ValueError:
         return str(folder)
     return "" if below == Path() else below.as_posix()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pipesched.cli.app import App
 from pipesched.cli.options import PipelineFlags
-from pipesched.settings import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pipesched.cli.execution import Executed, Request
     from pipesched.jobs.model import Job
     from pipesched.options import PipelineOptions
+
+SHOWN_DOCUMENTS: Final = 30
+"""Of a run that has a report; a plan is shown whole."""
 
 Wait = Annotated[
     str | None,
@@ -49,7 +51,7 @@ def run(
     Example: pipesched run --data-dir content/posts --blog-base-url https://blog.example
     """
     from pipesched.cli import logs
-    from pipesched.cli.execution import Request, execute, parse_scheduled_for
+    from pipesched.cli.execution import Request, parse_scheduled_for
     from pipesched.cli.resolution import handed_over, job_and_options
 
     _forget_summary(app, pipeline)
@@ -62,11 +64,11 @@ def run(
     request = Request(
         run_id=run_id or _new_run_id(app, job_id),
         job_id=job_id,
-        scheduled_for=parse_scheduled_for(scheduled_for),
+        scheduled_for=parse_scheduled_for(scheduled_for, app.now()),
         claimed=run_id is not None,
         attempt=attempt,
     )
-    _run(app, request, options, wait, execute, job)
+    _run(app, request, options, wait, job)
 
 
 def rebuild(
@@ -82,7 +84,7 @@ def rebuild(
 
     Example: pipesched rebuild --job nightly
     """
-    from pipesched.cli.execution import Request, execute
+    from pipesched.cli.execution import Request
     from pipesched.cli.resolution import job_and_options
 
     _forget_summary(app, pipeline)
@@ -90,14 +92,13 @@ def rebuild(
     request = Request(
         run_id=_new_run_id(app, job), job_id=job, scheduled_for=None, claimed=False, rebuild=True
     )
-    _run(app, request, options, wait, execute, found)
+    _run(app, request, options, wait, found)
 
 
-def _run(
-    app: App, request: Request, options: PipelineOptions, wait: str | None, execute: Any, job: Job | None
-) -> None:
+def _run(app: App, request: Request, options: PipelineOptions, wait: str | None, job: Job | None) -> None:
+    """`job`: None too where the daemon tells what is to be told of it."""
     from pipesched.cli import logs
-    from pipesched.cli.execution import kept_by_scheduler
+    from pipesched.cli.execution import execute, kept_by_scheduler
     from pipesched.cli.progress import progress_for
 
     logs.about(job_id=request.job_id, run_id=request.run_id)
@@ -110,9 +111,7 @@ def _run(
         wait_seconds = float(parse_duration(wait))
     progress = progress_for(app, options)
     if job is None or not (job.policy.ping or job.policy.notify) or kept_by_scheduler(app, request):
-        done = execute(
-            app, request, options, wait_seconds=wait_seconds, progress=progress
-        )  # the daemon tells
+        done = execute(app, request, options, wait_seconds=wait_seconds, progress=progress)
         _print(app, request, done)
     else:
         from pipesched.cli.telling import Telling
@@ -125,14 +124,14 @@ def _run(
         from pipesched.cli import github
 
         github.tell(app, done, Path(options.data_dir))
-    if done.exit_code:
-        raise typer.Exit(done.exit_code)
+    if done.report.exit_code:
+        raise typer.Exit(done.report.exit_code)
 
 
 def _print(app: App, request: Request, done: Executed) -> None:
     if app.json:
         error = {"error": done.error.as_dict()} if done.error else {}
-        app.out.document({"schema_version": SCHEMA_VERSION, **done.report.as_json(), **error})
+        app.out.document({**done.report.as_json(), **error})
     elif app.log_format == "json" and request.claimed:
         log_run(app, done)  # the scheduler keeps it as the run's log, of which each line is JSON
     else:
@@ -173,7 +172,7 @@ def print_run(app: App, done: Executed) -> None:
         f"chunks     {stats.total_chunks}: {stats.chunks_added} added, {stats.chunks_updated} updated,"
         f" {stats.chunks_deleted} deleted; {stats.chunks_embedded} {verb}, {stats.chunks_from_cache} from the cache"
     )
-    shown = outcome.documents if report.dry_run or len(outcome.documents) <= 30 else outcome.documents[:30]
+    shown = outcome.documents if report.dry_run else outcome.documents[:SHOWN_DOCUMENTS]
     if shown:
         out.table(
             ("change", "document", "chunks", "reason"),

@@ -63,7 +63,7 @@ class Telling:
         done = self._done
         suffix: str | None = "fail"  # an error of its own: the report could not be written
         if done is not None:
-            suffix = suffix_of(done.report.outcome.status, done.exit_code, retrying=False)
+            suffix = suffix_of(done.report.outcome.status, done.report.exit_code, retrying=False)
         if suffix is not None:
             assert self.job.policy.ping is not None
             pinger.put(self.job.policy.ping, suffix, self.request.run_id)

@@ -117,8 +117,17 @@ def app(tmp_path: Path) -> App:
 
 
 def told(app: App, environ: dict[str, str], data: Path, error: PipeschedError | None = None) -> None:
-    done = Executed(report(ItemError("a.md", "x", "broken")), 3, error, None)
+    done = Executed(report(ItemError("a.md", "x", "broken")), error, None)
     tell(app, done, data, environ)
+
+
+def test_a_data_folder_that_is_a_link_to_itself_is_named_as_it_is(
+    app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    told(app, {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(tmp_path)}, loop)
+    assert "file=loop/a.md" in capsys.readouterr().err
 
 
 def test_elsewhere_nothing_is_said(app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
