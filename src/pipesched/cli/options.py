@@ -19,6 +19,11 @@ def _option(flags: str, help_text: str, *, metavar: str | None = None, panel: st
     return typer.Option(flags, help=help_text, metavar=metavar, rich_help_panel=panel, show_default=False)
 
 
+def _given(flags: PipelineFlags | JobFlags) -> dict[str, Any]:
+    values = {field.name: getattr(flags, field.name) for field in fields(flags)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineFlags:
     """The pipeline options as given on this command line; None: not given."""
@@ -92,9 +97,7 @@ class PipelineFlags:
 
     def given(self) -> dict[str, Any]:
         """What was given, by option name."""
-        return {
-            field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None
-        }
+        return _given(self)
 
     def config(self) -> PipelineConfig:
         """The flags' level of options. Raises InvalidValue."""
@@ -205,9 +208,7 @@ class JobFlags:
 
     def given(self) -> dict[str, Any]:
         """What was given, by option name. Raises InvalidValue for a target that is never told."""
-        found = {
-            field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None
-        }
+        found = _given(self)
         targets = [*found.get("notify", ()), *([found["ping"]] if "ping" in found else [])]
         if targets:
             from pipesched.jobs.targets import check_targets
