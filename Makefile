@@ -40,10 +40,11 @@ check: $(INSTALLED)
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" -q
 
-## docs/commands.md and the manual page, from the commands themselves.
+## docs/commands.md and the manual page, from the commands themselves; docs/schemas.md and docs/schemas, from the models.
 docs: $(INSTALLED)
 	$(BIN)/python scripts/man_page.py > man/pipesched.1.new && mv man/pipesched.1.new man/pipesched.1
 	$(BIN)/python scripts/command_reference.py > docs/commands.md.new && mv docs/commands.md.new docs/commands.md
+	$(BIN)/python scripts/json_schemas.py
 
 ## The documentation as a site, in site/; what does not fit together fails.
 site: $(INSTALLED)

@@ -250,10 +250,9 @@ def scale(jobs: int, idle: float) -> None:
         with daemon([PIPESCHED, "daemon", "--no-http"], folder) as (pid, ready):
             time.sleep(3)  # what the first turns do is no idling
             before, begin = processor_seconds(pid), time.perf_counter()
-            started = before
             time.sleep(idle)
             used = (processor_seconds(pid) - before) / (time.perf_counter() - begin)
-            print(f"  daemon ready              {ready:8.2f} s    (target 2; {started:.2f} s of processor)")
+            print(f"  daemon ready              {ready:8.2f} s    (target 2; {before:.2f} s of processor)")
             print(
                 f"  memory                    {memory(pid, 'VmRSS'):8.1f} MB   (target 72; peak {memory(pid, 'VmHWM'):.1f})"
             )

@@ -399,22 +399,14 @@ def schema(name: str) -> dict[str, Any]:
             value.pop("default", None)
     for definition in (found, *definitions.values()):
         definition.pop("description", None)  # of docstrings, which speak to programmers
-    return {
-        "$schema": DIALECT,
-        "title": name,
-        "description": use.replace("`", ""),
-        **_without(found, "title"),
-    }
+    del found["title"]
+    return {"$schema": DIALECT, "title": name, "description": use.replace("`", ""), **found}
 
 
 def _complete(definition: dict[str, Any]) -> None:
     definition["required"] = list(definition["properties"])
     for value in definition["properties"].values():
         value.pop("default", None)
-
-
-def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name != key}
 
 
 def written() -> dict[Path, str]:
