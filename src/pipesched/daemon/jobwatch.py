@@ -60,8 +60,12 @@ class JobWatch:
         if stamp is None or stamp[1] < LARGE_BYTES:
             reading.run()
             return self._take(reading)
+        try:
+            reading.start()
+        except RuntimeError:  # the machine has no thread for it
+            reading.run()
+            return self._take(reading)
         self._reading = reading
-        reading.start()
         return False
 
     @property

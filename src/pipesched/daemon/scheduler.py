@@ -159,7 +159,9 @@ class Scheduler:
         running = _Running(run, started_at)
         job = self.planner.job(run.job_id)
         if job is not None and job.policy.timeout is not None:
-            had = (self._clock.now() - started_at).total_seconds()
+            had = max(
+                0.0, (self._clock.now() - started_at).total_seconds()
+            )  # the clock may have been set back
             running.deadline = self._clock.monotonic() + max(0.0, job.policy.timeout - had)
         self._running[run.run_id] = running
         self._spawner.adopt(run.run_id, process)

@@ -45,9 +45,18 @@ class Pinger:
                     log.warning("pings are slower than runs: the oldest of %d are dropped", self._length)
             self._queue.append((target, suffix, run_id))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pings", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
             self._wake.notify_all()
+
+    def _started(self) -> threading.Thread | None:
+        """None where the machine has no thread for it: the next ping asks again, and what waits goes with it."""
+        thread = threading.Thread(target=self._run, name="pings", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("pings have to wait: %s", error)
+            return None
+        return thread
 
     def stop(self, seconds: float) -> None:
         """Give what waits so long to be sent; the rest is lost, and said so."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -145,6 +146,20 @@ def test_a_large_file_is_read_beside_the_loop_and_unchanged_jobs_stay_what_they_
     assert watch.file.jobs["job-0001"].description == "changed"
     same = [job_id for job_id, known in watch.file.jobs.items() if known is before[job_id]]
     assert len(same) == len(before) - 1
+
+
+def test_a_large_file_is_read_by_the_loop_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    store = JobStore(tmp_path / "schedules.json")
+    store.add([job("a")], NOW)
+    watch = JobWatch(store)
+    store.add([job(f"job-{number:04}") for number in range(LARGE_BYTES // 100)], NOW)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert watch.poll()
+    assert "job-0001" in watch.file.jobs
 
 
 def test_a_file_that_goes_bad_while_it_is_read_beside_the_loop_is_refused(tmp_path):

@@ -562,6 +562,17 @@ def test_an_adopted_run_keeps_the_time_it_has_had(daemon):
     assert daemon.spawner.stopped == [launch.run_id]
 
 
+def test_an_adopted_run_has_no_more_than_its_timeout_although_the_clock_was_set_back(daemon):
+    daemon.jobs(job("a", every=600, timeout=100))
+    daemon.pass_time(600, turns=600)
+    (launch,) = daemon.launched
+    waited = daemon.scheduler._running.pop(launch.run_id).waited
+    daemon.scheduler.adopt(waited, Started(1, 1), started_at=daemon.clock.now() + timedelta(days=365))
+    daemon.pass_time(100)
+
+    assert daemon.spawner.stopped == [launch.run_id]
+
+
 def test_a_report_of_an_earlier_try_says_nothing_of_this_one(daemon):
     daemon.jobs(job("a", every=36_000))
     daemon.pass_time(36_000, turns=36_000)

@@ -1,6 +1,7 @@
 """Heartbeat pings, sent to a real server: well, slow, dead, failing, redirecting."""
 
 import socket
+import threading
 import time
 import uuid
 
@@ -131,6 +132,21 @@ def test_pings_go_in_their_order_and_stop_waits_for_them() -> None:
         pinger.put("env:PING", "69", "r1")
         pinger.stop(10)
         assert [path.partition("?")[0] for path in hook.paths] == ["/x/start", "/x/69"]
+
+
+def test_a_ping_that_no_thread_could_be_started_for_goes_with_the_next_one(monkeypatch, caplog) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Webhook() as hook:
+        pinger = Pinger({})
+        with monkeypatch.context() as machine:
+            machine.setattr(threading.Thread, "start", refuse)
+            pinger.put(f"http://{hook.address}/x", "start", "r1")
+        assert "can't start new thread" in caplog.text
+        pinger.put(f"http://{hook.address}/x", "", "r1")
+        pinger.stop(10)
+        assert [path.partition("?")[0] for path in hook.paths] == ["/x/start", "/x"]
 
 
 def test_putting_never_waits_and_the_oldest_go_first(caplog) -> None:
