@@ -96,9 +96,10 @@ class Daemon:
         horizon: datetime | None = None,
         stagger: float = 0.0,
         lead: timedelta = timedelta(0),
+        clock: FakeClock | None = None,
     ) -> None:
         self.folder = folder
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.spawner = FakeSpawner()
         self.stores: dict[str, str] = {}
         self.reports: dict[str, Mapping[str, Any]] = {}

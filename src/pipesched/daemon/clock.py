@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 JUMP_SECONDS: Final = 2.0
-"""A smaller difference is slewing, or a slow turn of the loop."""
+"""A smaller difference is slewing, or the moment between the readings of the two clocks."""
 
 
 class Clock(Protocol):

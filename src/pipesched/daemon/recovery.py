@@ -25,16 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def recover(
-    ledger: Ledger,
-    scheduler: Scheduler,
-    *,
-    now: datetime,
-) -> None:
+def recover(ledger: Ledger, scheduler: Scheduler, *, now: datetime) -> None:
     """Before the first step. The jobs must be known. Raises what the ledger raises.
 
-    A queued row never started, and starts now, unless that is later than its job's policy allows. A running one whose process still runs is watched, whoever started it;
-    one whose process is gone ended as its report says, and is lost without one.
+    A queued row never started, and starts now, unless that is later than its job's policy allows. A running one whose process
+    still runs is watched, whoever started it; one whose process is gone ended as its report says, and is lost without one.
     """
     settle_setback(ledger, scheduler.planner.job, now)
     lost = {run.run_id for run in ledger.find_lost()}

@@ -14,12 +14,10 @@ def make_daemon(tmp_path: Path):
     made: list[Daemon] = []
 
     def make(**options: Any) -> Daemon:
+        """A further one is a restart, for which time has gone on."""
         folder = tmp_path / "state"
         folder.mkdir(mode=0o700, exist_ok=True)
-        made.append(Daemon(folder, **options))
-        if len(made) > 1:  # a restart: time has gone on
-            made[-1].clock = made[-2].clock
-            made[-1].scheduler._clock = made[-2].clock
+        made.append(Daemon(folder, clock=made[-1].clock if made else None, **options))
         return made[-1]
 
     yield make
