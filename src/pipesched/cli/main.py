@@ -128,31 +128,32 @@ def log_format_name(flag: str) -> str:
 
 
 def execute(arguments: Sequence[str], out: Output) -> int:
-    """Run one command line and return its exit status; errors are printed here, once, and stdout is flushed.
+    """Run one command line and return its exit status; errors are printed here, once.
 
     `out` is told beforehand whether --json was given, so that the parser's own errors are JSON too. Raises
     ReaderGoneError when nobody reads.
     """
     try:
-        status = _invoke(arguments, out)
-        sys.stdout.flush()
+        return _invoke(arguments, out)
     except streams.ReaderGoneError:
         raise
     except streams.OutputFailedError as error:
         out.note(f"error: cannot write the output: {error.strerror}")  # not as JSON, which would go there too
         streams.give_up_stdout()
         return InputOutputError.exit_code
-    return status
 
 
 def _invoke(arguments: Sequence[str], out: Output) -> int:
     command = typer.main.get_command(application)
+    status = 0
     try:
-        # Not command.main(): it prints and exits itself, and not as JSON.
-        with command.make_context("pipesched", list(arguments), obj=out) as ctx:
-            command.invoke(ctx)
-    except typer.Exit as request:
-        return int(request.exit_code)
+        try:
+            # Not command.main(): it prints and exits itself, and not as JSON.
+            with command.make_context("pipesched", list(arguments), obj=out) as ctx:
+                command.invoke(ctx)
+        except typer.Exit as request:
+            status = int(request.exit_code)
+        sys.stdout.flush()
     except PipeschedError as error:
         return _report(error, out)
     except TyperException as error:
@@ -169,7 +170,7 @@ def _invoke(arguments: Sequence[str], out: Output) -> int:
         from pipesched.files import os_error
 
         return _report(os_error("use", Path(os.fsdecode(error.filename)), error), out)
-    return 0
+    return status
 
 
 def _usage(error: TyperException, arguments: Sequence[str]) -> PipeschedError:
@@ -192,6 +193,8 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _report(error: PipeschedError, out: Output) -> int:
+    if not isinstance(error, Interrupted):  # who ends it does not wait for a reader that does not read
+        sys.stdout.flush()  # before what is said on stderr
     if not out.json:
         out.note(f"error: {error.message}")
         if error.hint:

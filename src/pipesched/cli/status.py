@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +40,6 @@ def status(
     else:
         _show(app, snapshot)
     if error is not None:
-        sys.stdout.flush()  # before what is said on stderr
         raise error
 
 
