@@ -22,13 +22,14 @@ from pipesched.daemon.planning import Planner, RunSettings
 from pipesched.daemon.records import Recorder
 from pipesched.daemon.recovery import recover
 from pipesched.daemon.scheduler import LEAD, Scheduler
-from pipesched.jobs.build import DECIDED, paused_job, resumed_job, unrecorded_slots
+from pipesched.jobs.build import paused_job, resumed_job
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, Job, JobPolicy
 from pipesched.runs.ids import new_run_id
 from pipesched.runs.ledger import Ledger
 from pipesched.runs.model import Run
 from pipesched.runs.process import start_ticks
 from pipesched.schedule.model import Schedule
+from pipesched.schedule.unrecorded import DECIDED, unrecorded_slots
 from support.scheduling import FakeClock
 
 START = datetime.fromisoformat("2026-03-01T00:00:00+00:00")

@@ -227,9 +227,9 @@ def record_gap(
         return
     from pipesched.errors import InvalidValue
     from pipesched.files import KernelLock
-    from pipesched.jobs.build import DECIDED, unrecorded_slots
     from pipesched.runs.ledger import Ledger
     from pipesched.schedule.tick import CHANGED, REMOVED
+    from pipesched.schedule.unrecorded import DECIDED, unrecorded_slots
 
     if not resumed and KernelLock(app.paths.daemon_lock).is_held():
         now -= DECIDED  # it decides about what is due within a second, but for what waits for another job

@@ -16,6 +16,7 @@ from pipesched.errors import PipeschedError
 from pipesched.runs.ids import new_run_id
 from pipesched.schedule.model import Decision, Fire, JobPlan, Progress, Skip, TimedJob
 from pipesched.schedule.tick import CHANGED, REMOVED, plan_job, plan_start
+from pipesched.schedule.unrecorded import unrecorded_slots
 
 if TYPE_CHECKING:
     from pipesched.jobs.model import Job
@@ -227,8 +228,6 @@ class Planner:
         return Planned(tuple(claims), more)
 
     def _slots_of(self, left: _LeftBehind) -> tuple[Skip, ...]:
-        from pipesched.jobs.build import unrecorded_slots
-
         progress = self._ledger.progress([left.job])[left.job.id]
         try:
             return tuple(unrecorded_slots(left.job, progress, left.until, why=left.why))

@@ -17,10 +17,9 @@ from pipesched.jobs.model import Job, JobPolicy
 from pipesched.jobs.refusal import explain
 from pipesched.jobs.triggers import AnyTrigger, TriggerOptions, build_trigger, option_time
 from pipesched.options import PIPELINE_OPTIONS, PipelineConfig
-from pipesched.schedule.model import Progress, Schedule, Skip, TimedJob
+from pipesched.schedule.model import Progress, Schedule
 from pipesched.schedule.outlook import upcoming
 from pipesched.schedule.parse import cron
-from pipesched.schedule.tick import CHANGED, PAUSED, plan_job
 from pipesched.schedule.timetext import format_duration
 from pipesched.schedule.zones import load_zone
 from pipesched.settings import JOB_ID_PATTERN
@@ -248,27 +247,6 @@ def resumed_job(job: Job, now: datetime) -> Job:
     if not job.enabled:
         update["since"] = now
     return job.model_copy(update=update)
-
-
-DECIDED: Final = timedelta(seconds=5)
-"""What has been due for longer, a daemon that runs has decided about, but for what waits for another job."""
-
-
-def unrecorded_slots(job: TimedJob, progress: Progress, now: datetime, *, why: str = CHANGED) -> list[Skip]:
-    """What of a job's slots up to `now` no daemon has recorded, when it counts anew from there, or is gone.
-
-    Missed because of `why`, or, of a paused job since its pause, skipped.
-    """
-    if job.paused_at is not None or progress.auto_paused_at is not None:
-        return _skips(job, progress, now)
-    return [
-        skip if skip.status == "skipped" and skip.reason != PAUSED else replace(skip, reason=why)
-        for skip in _skips(replace(job, paused_at=now), progress, now)
-    ]
-
-
-def _skips(job: TimedJob, progress: Progress, now: datetime) -> list[Skip]:
-    return [decision for decision in plan_job(job, progress, now).decisions if isinstance(decision, Skip)]
 
 
 def checked_id(job_id: str) -> None:

@@ -14,7 +14,6 @@ from pipesched.jobs.build import (
     edited,
     paused_job,
     resumed_job,
-    unrecorded_slots,
     unset_names,
 )
 from pipesched.jobs.model import CronTrigger, IntervalTrigger, JobPolicy, OnceTrigger
@@ -23,6 +22,7 @@ from pipesched.options import PipelineConfig
 from pipesched.schedule.model import PendingRetry, Progress
 from pipesched.schedule.outlook import upcoming
 from pipesched.schedule.tick import plan_job
+from pipesched.schedule.unrecorded import unrecorded_slots
 
 NOTHING = PipelineConfig()
 
