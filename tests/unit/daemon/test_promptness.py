@@ -2,7 +2,6 @@
 
 import selectors
 import socket
-import statistics
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -117,7 +116,8 @@ def test_the_selector_keeps_its_time(timeout: float) -> None:
         late.append(time.monotonic() - begun - timeout)
     selector.close()
     assert min(late) >= 0
-    assert statistics.median(late) < 0.0008  # epoll alone: up to a millisecond more than asked for
+    # At its best, since a busy machine may hold up any of them; epoll alone is late by 0.6 and 0.7 ms each time.
+    assert min(late) < 0.0005
 
 
 def test_the_selector_wakes_for_what_happens_meanwhile() -> None:
