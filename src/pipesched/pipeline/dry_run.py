@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,20 +10,17 @@ from pathlib import Path
 
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents
-from pipesched.pipeline.backends import Backends, NoProgress
-from pipesched.pipeline.batches import Batch, Item, Reader, read_batches, removal_batches
-from pipesched.pipeline.cache import EmbeddingCache
-from pipesched.pipeline.canary import as_told, current
+from pipesched.pipeline.backends import Backends
+from pipesched.pipeline.batches import Batch, Item, read_batches, removal_batches
 from pipesched.pipeline.drift import mark_all_missing
 from pipesched.pipeline.index_settings import IndexSettings
-from pipesched.pipeline.manifest import Manifest, manifest_path
-from pipesched.pipeline.mode import Decision, Generation, decide
+from pipesched.pipeline.mode import Generation, decide, recorded_spec
 from pipesched.pipeline.plan import RecordedFile
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.stores.probe import UNMARKED
 from pipesched.pipeline.takeover import not_ours
 from pipesched.pipeline.work import Work
-from pipesched.report import LengthStatistics, Outcome
+from pipesched.report import Outcome
 
 
 def dry_run(
@@ -38,24 +34,12 @@ def dry_run(
     """What a run would do now, in the words and numbers of one. Raises what a run would raise before its first write."""
     clock = time.monotonic()
     scan = documents.scan(options.data_dir, options.data_dir_pattern)
-    manifest = Manifest.copy(manifest_path(index_dir, options.storage_path, options.collection_name))
-    session = Session(
-        options,
-        manifest,
-        EmbeddingCache.open_to_read(index_dir),
-        backends,
-        NoProgress(),
-        threading.Event(),
-        now(),
-    )
-    with session:
+    with Session.open_to_read(options, index_dir, backends=backends, started=now()) as session:
+        manifest = session.manifest
         live = _look(session)
         building = manifest.generation("building")
         session.check_data_dir(live, building)
-        known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
-        recorded_spec = known[-1] if known else session.cache.spec(options.embedding_model)
-        told = backends.identify(options.embedding_model, recorded=as_told(recorded_spec), offline=True)
-        spec = current(told, recorded_spec, session.cache.revision(told.fingerprint))
+        spec = session.identify_offline(recorded_spec(live, building))
         if not spec.fingerprint:
             session.notes.append(
                 "the model was never asked yet, so that chunks and embeddings are an estimate"
@@ -81,7 +65,7 @@ def dry_run(
             allow_mass_delete=options.allow_mass_delete or moved,
         )
         work.tell(plan, recorded)
-        reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
+        reader = session.reader(target, scan.clock_ns)
         after = session.cache.last_number() if decision.fresh else 0
         counter = _Counter(session, target, recorded, everything=decision.build, after=after)
         for batch in read_batches(plan.readings, reader, manifest, number, recorded):
@@ -90,7 +74,8 @@ def dry_run(
             counter.add(batch)
         chunks = manifest.counts(number)[1] + session.tally.added - session.tally.deleted
         lengths = manifest.lengths(number)
-    return _outcome(session, decision, chunks, lengths, time.monotonic() - clock)
+    timings = {"plan": time.monotonic() - clock}
+    return session.tally.outcome(decision, chunks, lengths, notes=session.notes, timings=timings)
 
 
 def _look(session: Session) -> Generation | None:
@@ -165,22 +150,3 @@ class _Counter:
         if item.entry.file.raw_hash == self.hashes.get(item.source):
             return replace(item, change=None)
         return replace(item, reason="its content changed")
-
-
-def _outcome(
-    session: Session, decision: Decision, chunks: int, lengths: LengthStatistics, seconds: float
-) -> Outcome:
-    tally = session.tally
-    partial = bool(tally.errors)
-    return Outcome(
-        status="partial" if partial else "succeeded",
-        message=tally.message(chunks, notes=session.notes, interrupted=False),
-        mode=decision.mode,
-        mode_reason=decision.reason,
-        stats=tally.stats(chunks),
-        documents=tuple(sorted(tally.changes, key=lambda change: change.source)),
-        errors=tuple(tally.errors),
-        timings={"plan": round(seconds, 3)},
-        lengths=lengths,
-        exit_code=3 if partial else 0,
-    )

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.index_settings import IndexSettings
+from pipesched.pipeline.model import ModelSpec
 from pipesched.report import RunMode
 
 GenerationState = Literal["live", "building", "retired"]
@@ -34,6 +35,11 @@ class Generation:
     reason: str
     fresh_after: int | None
     since: str
+
+
+def recorded_spec(*generations: Generation | None) -> ModelSpec | None:
+    """The model of the first of `generations` whose settings are known."""
+    return next((each.settings.spec for each in generations if each and each.settings), None)
 
 
 GRACE: Final = timedelta(hours=1)

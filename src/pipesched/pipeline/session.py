@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipesched.errors import (
     SettingsConflict,
 )
 from pipesched.options import PipelineOptions
-from pipesched.pipeline.backends import Backends, Note, Progress
+from pipesched.pipeline.backends import Backends, NoProgress, Note, Progress
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.canary import as_told, current
 from pipesched.pipeline.documents import DocumentSettings
@@ -32,8 +32,7 @@ from pipesched.pipeline.stores.mark import Mark
 from pipesched.pipeline.tally import Tally
 
 if TYPE_CHECKING:
-    from pipesched.pipeline.chunks import Chunker
-    from pipesched.pipeline.model import Vector
+    from pipesched.pipeline.batches import Reader
 
 
 class Stopped(Exception):
@@ -101,6 +100,15 @@ class Session:
             suspect=suspect,
             damaged=damaged or {},
         )
+
+    @classmethod
+    def open_to_read(
+        cls, options: PipelineOptions, index_dir: Path, *, backends: Backends, started: datetime
+    ) -> Self:
+        """For what looks only: a copy of the manifest, to be written to without a trace, and the cache as it is."""
+        manifest = Manifest.copy(manifest_path(index_dir, options.storage_path, options.collection_name))
+        cache = EmbeddingCache.open_to_read(index_dir)
+        return cls(options, manifest, cache, backends, NoProgress(), threading.Event(), started)
 
     @property
     def collection(self) -> str:
@@ -207,11 +215,19 @@ class Session:
             # One that was just found to be another is not taken for what was recorded of it.
             told = self.backends.identify(model, recorded=None if self.reasons else as_told(known))
         except ServiceUnavailable as error:
-            told = self.backends.identify(model, recorded=as_told(known), offline=True)
-            if not told.fingerprint:
+            spec = self.identify_offline(recorded)
+            if not spec.fingerprint:
                 raise
             self.model_error = error
             self.notes.append(f"the model could not be checked: {error.message}")
+            return spec
+        return current(told, known, self.cache.revision(told.fingerprint))
+
+    def identify_offline(self, recorded: ModelSpec | None) -> ModelSpec:
+        """What the model was when it was last met, asking nobody; its fingerprint is "" where it never was."""
+        model = self.options.embedding_model
+        known = recorded or self.cache.spec(model)
+        told = self.backends.identify(model, recorded=as_told(known), offline=True)
         return current(told, known, self.cache.revision(told.fingerprint))
 
     def check_data_dir(self, live: Generation | None, building: Generation | None) -> None:
@@ -232,8 +248,21 @@ class Session:
             code="data_dir_conflict",
         )
 
-    def chunker(self, settings: IndexSettings) -> Chunker:
-        return chunker_for(settings, self.backends)
+    def reader(self, settings: IndexSettings, clock_ns: int) -> Reader:
+        """How files become rows of a generation with `settings`. `clock_ns`: of the scan that found them."""
+        from pipesched.pipeline.batches import Reader
+        from pipesched.pipeline.chunks import Chunker
+
+        if settings.use_chunking:
+            chunker = Chunker(
+                size=settings.chunk_size,
+                overlap=settings.chunk_overlap,
+                max_tokens=settings.max_tokens or None,
+                count_tokens=self.backends.token_counter(settings.spec),
+            )
+        else:
+            chunker = Chunker(size=1, overlap=0, whole=True)
+        return Reader(self.document_settings, self.documents, chunker, clock_ns)
 
     def names(self) -> dict[str, str]:
         """The names of the store's collections by UUID, as they were when the run began (or when it first asked)."""
@@ -259,34 +288,6 @@ class Session:
                 return seen.get(name)
         info = self.store.find(name)
         return Probe(uuid=info.uuid, count=info.count, writes=-1) if info else None
-
-    def stored_vectors(
-        self, live: Generation | None, spec: ModelSpec
-    ) -> Callable[[Sequence[bytes]], Mapping[bytes, Vector]]:
-        """Finds vectors in the live collection, if the same model made it."""
-
-        def find(texts: Sequence[bytes]) -> Mapping[bytes, Vector]:
-            if live is None or live.settings is None or live.settings.fingerprint != spec.fingerprint:
-                return {}
-            if live.name in self.damaged:
-                return {}
-            rows = self.manifest.rows_with_text(live.number, texts)
-            if not rows:
-                return {}
-            from pipesched.pipeline.drift import intact
-
-            records = {
-                record.id: record for record in self.store.get(live.name, list(rows.values()), vectors=True)
-            }
-            return {
-                text: record.vector
-                for text, row in rows.items()
-                if (record := records.get(row)) is not None
-                and record.vector is not None
-                and intact(record, text, spec.dimensions)
-            }
-
-        return find
 
     def check_stop(self) -> None:
         if self.stop.is_set():
@@ -314,19 +315,6 @@ class Session:
 
 def _is_harmless(error: BaseException) -> bool:
     return isinstance(error, PipeschedError) and not isinstance(error, DataError | InputOutputError)
-
-
-def chunker_for(settings: IndexSettings, backends: Backends) -> Chunker:
-    from pipesched.pipeline.chunks import Chunker
-
-    if not settings.use_chunking:
-        return Chunker(size=1, overlap=0, whole=True)
-    return Chunker(
-        size=settings.chunk_size,
-        overlap=settings.chunk_overlap,
-        max_tokens=settings.max_tokens or None,
-        count_tokens=backends.token_counter(settings.spec),
-    )
 
 
 def mark_of(generation: Generation, *, changed: str = "", filling: bool = False) -> Mark:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pipesched.pipeline import documents, faults
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.looking import Check, look
-from pipesched.pipeline.mode import Decision, Generation, decide, due
+from pipesched.pipeline.mode import Decision, Generation, decide, due, recorded_spec
 from pipesched.pipeline.model import Scan
 from pipesched.pipeline.session import Session, Stopped
 from pipesched.pipeline.stores import Probe
@@ -66,8 +66,7 @@ class Run:
 
             drop(session, building)
             building = None
-        known = [g.settings.spec for g in (building, live) if g is not None and g.settings is not None]
-        target = IndexSettings.of(options, session.identify(known[-1] if known else None))
+        target = IndexSettings.of(options, session.identify(recorded_spec(live, building)))
         decision = decide(
             options,
             target,
@@ -122,20 +121,12 @@ class Run:
         self.work.time("finish")
 
     def _outcome(self, decision: Decision, *, interrupted: bool) -> Outcome:
-        tally = self.tally
         live = self.manifest.generation("live")
-        chunks = self.manifest.counts(live.number)[1] if live else 0
-        stats = tally.stats(chunks)
-        partial = bool(tally.errors)
-        return Outcome(
-            status="interrupted" if interrupted else "partial" if partial else "succeeded",
-            message=tally.message(chunks, notes=self.session.notes, interrupted=interrupted),
-            mode=decision.mode,
-            mode_reason=decision.reason,
-            stats=stats,
-            documents=tuple(sorted(tally.changes, key=lambda change: change.source)),
-            errors=tuple(tally.errors),
-            timings={name: round(seconds, 3) for name, seconds in self.session.timings.items()},
-            lengths=self.manifest.lengths(live.number) if live else LengthStatistics(),
-            exit_code=3 if partial else 0,
+        return self.tally.outcome(
+            decision,
+            self.manifest.counts(live.number)[1] if live else 0,
+            self.manifest.lengths(live.number) if live else LengthStatistics(),
+            notes=self.session.notes,
+            timings=self.session.timings,
+            interrupted=interrupted,
         )

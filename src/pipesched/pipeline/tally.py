@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipesched.pipeline.model import Failure
-from pipesched.report import Change, DocumentChange, ItemError, RunStats, counted
+from pipesched.report import (
+    Change,
+    DocumentChange,
+    ItemError,
+    LengthStatistics,
+    Outcome,
+    RunStats,
+    counted,
+)
 
 if TYPE_CHECKING:
     from pipesched.pipeline.batches import Item
+    from pipesched.pipeline.mode import Decision
     from pipesched.pipeline.plan import DocumentPlan
     from pipesched.pipeline.rows import RowPlan
 
@@ -89,6 +98,31 @@ class Tally:
         if interrupted:
             text = f"stopped as asked, the rest is left for the next run: {text}"
         return "; ".join([text, *notes])
+
+    def outcome(
+        self,
+        decision: Decision,
+        total_chunks: int,
+        lengths: LengthStatistics,
+        *,
+        notes: Sequence[str],
+        timings: Mapping[str, float],
+        interrupted: bool = False,
+    ) -> Outcome:
+        """The run that came to these numbers; `timings` in seconds."""
+        partial = bool(self.errors)
+        return Outcome(
+            status="interrupted" if interrupted else "partial" if partial else "succeeded",
+            message=self.message(total_chunks, notes=notes, interrupted=interrupted),
+            mode=decision.mode,
+            mode_reason=decision.reason,
+            stats=self.stats(total_chunks),
+            documents=tuple(sorted(self.changes, key=lambda change: change.source)),
+            errors=tuple(self.errors),
+            timings={name: round(seconds, 3) for name, seconds in timings.items()},
+            lengths=lengths,
+            exit_code=3 if partial else 0,
+        )
 
     def count(self, change: Change) -> int:
         return sum(item.change == change for item in self.changes)

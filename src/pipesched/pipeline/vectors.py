@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from pipesched.pipeline import faults
 from pipesched.pipeline.cache import EmbeddingCache
+from pipesched.pipeline.drift import intact
 from pipesched.pipeline.model import Embedder, EmbeddingFailure, ModelSpec
 
 if TYPE_CHECKING:
+    from pipesched.pipeline.mode import Generation
     from pipesched.pipeline.model import Vector
+    from pipesched.pipeline.session import Session
 
 EMBED_AT_ONCE = 128
 """Texts between two commits of the cache, at most: what a crash can cost, and what a stop may have to wait for."""
@@ -85,3 +88,29 @@ class Vectors:
             if count and characters * self.pace > SECONDS_AT_ONCE:
                 return count
         return min(self.at_once, len(lengths))
+
+
+def stored_vectors(
+    session: Session, live: Generation | None, spec: ModelSpec
+) -> Callable[[Sequence[bytes]], Mapping[bytes, Vector]]:
+    """Finds vectors in the live collection, if the same model made it."""
+
+    def find(texts: Sequence[bytes]) -> Mapping[bytes, Vector]:
+        if live is None or live.settings is None or live.settings.fingerprint != spec.fingerprint:
+            return {}
+        if live.name in session.damaged:
+            return {}
+        rows = session.manifest.rows_with_text(live.number, texts)
+        if not rows:
+            return {}
+        records = session.store.get(live.name, list(rows.values()), vectors=True)
+        by_id = {record.id: record for record in records}
+        return {
+            text: record.vector
+            for text, row in rows.items()
+            if (record := by_id.get(row)) is not None
+            and record.vector is not None
+            and intact(record, text, spec.dimensions)
+        }
+
+    return find

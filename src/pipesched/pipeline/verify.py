@@ -13,13 +13,10 @@ from typing import Any, Final
 from pipesched.errors import Busy, CollectionNotOurs, DataError, NotFound, SettingsConflict
 from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents, drift
-from pipesched.pipeline.backends import Backends, NoProgress, Progress
+from pipesched.pipeline.backends import Backends, Progress
 from pipesched.pipeline.batches import Reader, read_batches
-from pipesched.pipeline.cache import EmbeddingCache
-from pipesched.pipeline.canary import as_told, current
 from pipesched.pipeline.drift import Drift
 from pipesched.pipeline.index_settings import IndexSettings
-from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.model import CollectionInfo, Found, VectorStore
 from pipesched.pipeline.plan import Reading, compare, plan_documents
 from pipesched.pipeline.run import run
@@ -150,16 +147,7 @@ def _compare(
     deep: bool,
     backends: Backends,
 ) -> Verified:
-    session = Session(
-        options,
-        Manifest.copy(manifest_path(index_dir, options.storage_path, options.collection_name)),
-        EmbeddingCache.open_to_read(index_dir),
-        backends,
-        NoProgress(),
-        threading.Event(),
-        now(),
-    )
-    with session:
+    with Session.open_to_read(options, index_dir, backends=backends, started=now()) as session:
         store, info = _open(options, backends)
         try:
             mark = Mark.from_metadata(info.metadata) if info else None
@@ -174,10 +162,7 @@ def _compare(
                     f"the collection {info.name} was not made by pipesched",
                     hint="name one of pipesched's with --collection-name",
                 )
-            recorded = mark.spec if mark else None
-            told = backends.identify(options.embedding_model, recorded=as_told(recorded), offline=True)
-            spec = current(told, recorded, session.cache.revision(told.fingerprint))
-            target = IndexSettings.of(options, spec)
+            target = IndexSettings.of(options, session.identify_offline(mark.spec if mark else None))
             if mark is not None and mark.settings != target.digest:
                 why = live.settings.differences(target) if live and live.settings else []
                 return Verified(
@@ -288,7 +273,7 @@ def _wanted(session: Session, target: IndexSettings) -> _Wanted:
         hashes = {found.source: documents.raw_hash(found) for found in new}  # what moved is not gone
         withheld = plan_documents(comparison, hashes, allow_mass_delete=False).withheld_reason
     failed = [failure.source for failure in (*plan.failures, *plan.kept)]
-    reader = Reader(session.document_settings, session.documents, session.chunker(target), scan.clock_ns)
+    reader = session.reader(target, scan.clock_ns)
     for batch in read_batches(plan.readings, reader, manifest, number, recorded):
         failed += [failure.source for failure, _ in batch.failures]
         manifest.commit(

@@ -72,14 +72,14 @@ class Work:
             self.manifest.restamp(generation.number, stamps)
 
     def vectors(self, generation: Generation, live: Generation | None, target: IndexSettings) -> Vectors:
-        from pipesched.pipeline.vectors import Vectors
+        from pipesched.pipeline.vectors import Vectors, stored_vectors
 
         session = self.session
         return Vectors(
             spec=target.spec,
             cache=session.cache,
             after=generation.fresh_after or 0,
-            stored=session.stored_vectors(live, target.spec),
+            stored=stored_vectors(session, live, target.spec),
             embedder=lambda: session.embedder(target.spec),
             pause=session.check_stop,
         )
@@ -96,18 +96,13 @@ class Work:
         count: bool = True,
     ) -> None:
         """Every batch of the plan, additions before removals."""
-        from pipesched.pipeline.batches import Reader, read_batches, removal_batches
+        from pipesched.pipeline.batches import read_batches, removal_batches
         from pipesched.pipeline.writer import Writer
 
         session = self.session
         session.progress.total(len(plan.readings))
         self._forget(plan.forgotten, generation)
-        reader = Reader(
-            settings=session.document_settings,
-            parse=session.documents,
-            chunker=session.chunker(target),
-            clock_ns=scan.clock_ns,
-        )
+        reader = session.reader(target, scan.clock_ns)
         session.progress.phase("indexing")
         with Writer() as writer:
             for batch in read_batches(plan.readings, reader, self.manifest, generation.number, recorded):
