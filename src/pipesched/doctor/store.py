@@ -136,6 +136,10 @@ def _folder_problem(folder: Path) -> Check | None:
             with closing(connect_read_only(file)) as connection:
                 connection.execute("SELECT count(*) FROM collections").fetchone()
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                return Check(
+                    "warn", f"{file} is being written: {error}", "pipesched doctor, when that is over"
+                )
             return Check("fail", f"{file} is damaged: {error}", "pipesched rebuild, from the embedding cache")
     return None
 

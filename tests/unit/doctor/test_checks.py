@@ -3,8 +3,10 @@
 import os
 import re
 import socket
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -210,6 +212,16 @@ def test_a_damaged_store_fails_with_the_way_back(world: World) -> None:
     (folder / "chroma.sqlite3").write_bytes(b"garbage" * 1000)
     check = store.check(patient(world))["store"]
     assert (check.status, "rebuild" in check.hint) == ("fail", True)
+
+
+def test_a_store_that_somebody_is_writing_to_is_not_called_damaged(world: World) -> None:
+    folder = Path(patient(world).options.storage_path)
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "chroma.sqlite3", isolation_level=None)) as writer:
+        writer.execute("CREATE TABLE collections (id TEXT)")
+        writer.execute("BEGIN EXCLUSIVE")
+        check = store.check_store(patient(world).options)
+    assert (check.status, "is being written" in check.message) == ("warn", True)
 
 
 def test_a_server_that_does_not_answer_fails(world: World) -> None:
