@@ -226,6 +226,18 @@ def test_a_run_is_none_the_worse_for_targets_that_do_not_work(folder: Path) -> N
     assert CANARY not in done.out + done.err
 
 
+def test_a_run_is_none_the_worse_for_a_lock_that_cannot_be_looked_at(folder: Path) -> None:
+    (folder / "posts").mkdir()
+    pipesched(
+        "add-cron", "nightly", "0 2 * * *", "--data-dir", "posts", "--notify", "json://127.0.0.1:1/", cwd=folder
+    )  # fmt: skip
+    (folder / ".pipesched" / "daemon.lock").mkdir(parents=True)
+    (folder / ".pipesched").chmod(0o700)
+    done = pipesched("run", "nightly", "--json", cwd=folder)
+    assert (done.code, done.json["status"]) == (0, "succeeded")
+    assert "notifications could not be sent: cannot lock" in done.err
+
+
 def test_without_apprise_runs_go_on_and_it_is_said(folder: Path) -> None:
     (folder / "hidden").mkdir()
     # What `pip uninstall apprise` does, for one process tree: a module of None is not there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from pipesched.errors import PipeschedError
 from pipesched.files import KernelLock
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pipesched.options import PipelineConfig, PipelineOptions
     from pipesched.settings import Paths
     from pipesched.views.scheduler import SchedulerFacts
+
+log = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 15.0
 """How long the end of the command waits for what it tells."""
@@ -69,13 +73,16 @@ class Telling:
             pinger.put(self.job.policy.ping, suffix, self.request.run_id)
 
     def _notify(self) -> None:
-        """The daemon, where one runs, looks at runs by hand too."""
-        app = self.app
-        if KernelLock(app.paths.daemon_lock).is_held():
+        """The daemon, where one runs, looks at runs by hand too. Nothing that goes wrong here fails the run."""
+        try:
+            if KernelLock(self.app.paths.daemon_lock).is_held():
+                return
+        except PipeschedError as error:
+            log.warning("notifications could not be sent: %s", error.message)
             return
         from pipesched.notify.service import notify_once
 
-        notify_once(_Here(app), os.environ, self.job.id)
+        notify_once(_Here(self.app), os.environ, self.job.id)
 
 
 @dataclass
