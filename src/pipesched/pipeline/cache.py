@@ -52,8 +52,6 @@ MIGRATIONS: Final = (
     """,
 )
 
-_PAGE = 500
-
 
 class EmbeddingCache:
     """Vectors are float32, little-endian, `dimensions` of them."""
@@ -150,16 +148,12 @@ class EmbeddingCache:
     def _find(
         self, columns: str, spec: ModelSpec, texts: Sequence[bytes], after: int
     ) -> list[tuple[bytes, ...]]:
-        found: list[tuple[bytes, ...]] = []
-        for start in range(0, len(texts), _PAGE):
-            page = texts[start : start + _PAGE]
-            marks = ",".join("?" * len(page))
-            found += self._database.rows(
-                f"SELECT {columns} FROM vectors WHERE model = (SELECT id FROM models WHERE fingerprint = ?)"  # noqa: S608  constants
-                f" AND text_hash IN ({marks}) AND number > ?",
-                (spec.fingerprint, *page, after),
-            )
-        return found
+        return self._database.rows_in(
+            f"SELECT {columns} FROM vectors WHERE model = (SELECT id FROM models WHERE fingerprint = ?)"  # noqa: S608  constants
+            " AND number > ? AND text_hash IN",
+            (spec.fingerprint, after),
+            texts,
+        )
 
     def _model(self, spec: ModelSpec) -> int:
         if spec.fingerprint not in self._models:

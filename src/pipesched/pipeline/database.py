@@ -16,6 +16,8 @@ from pipesched.files import is_full, umask
 
 BUSY_SECONDS = 30.0
 
+_IDS_AT_ONCE = 500
+
 Migrations = Sequence[str]
 """Scripts; the number of those that were run is the file's user_version."""
 
@@ -136,6 +138,14 @@ class Database:
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with translated(self.path):
             return self._connection.execute(sql, values).fetchall()
+
+    def rows_in(self, sql: str, values: Sequence[Any], ids: Sequence[Any]) -> list[Any]:
+        """`rows` of a statement that ends in "IN", for any number of `ids`: SQLite takes only so many at once."""
+        found: list[Any] = []
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            page = ids[start : start + _IDS_AT_ONCE]
+            found += self.rows(f"{sql} ({','.join('?' * len(page))})", (*values, *page))
+        return found
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """Rows one at a time; the file must not be written meanwhile."""

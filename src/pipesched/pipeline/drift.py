@@ -65,7 +65,7 @@ def compare(
     database.execute("DROP TABLE IF EXISTS temp.seen")
     database.execute("CREATE TEMP TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
     for page in pages:
-        known = _known(manifest, generation, [record.id for record in page])
+        known = manifest.hashes_of(generation, [record.id for record in page])
         cached = _cached(cache, spec, page)
         with database.transaction():
             database.execute_many(
@@ -184,19 +184,6 @@ def has_foreign_keys(record: Record) -> bool:
 def intact(record: Record, text: bytes, dimensions: int) -> bool:
     """Whether a stored row still has the text that was embedded, and a vector that can be its."""
     return text_hash(record.text) == text and _plausible(record.vector, dimensions)
-
-
-def _known(manifest: Manifest, generation: int, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
-    found: dict[str, tuple[bytes, str]] = {}
-    for start in range(0, len(ids), 500):
-        page = ids[start : start + 500]
-        for row, text, metadata in manifest.database.rows(
-            f"SELECT id, text_hash, metadata_hash FROM chunks WHERE generation = ?"  # noqa: S608  question marks
-            f" AND id IN ({','.join('?' * len(page))})",
-            (generation, *page),
-        ):
-            found[row] = (text, metadata)
-    return found
 
 
 def _cached(

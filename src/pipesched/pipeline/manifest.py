@@ -70,8 +70,6 @@ MIGRATIONS: Final = (
     """,
 )
 
-_PAGE = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -191,26 +189,25 @@ class Manifest:
     def rows_of(self, generation: int, sources: Sequence[str]) -> dict[str, dict[str, str]]:
         """The metadata hash of each recorded row by id, by source."""
         found: dict[str, dict[str, str]] = {source: {} for source in sources}
-        for page in _pages(sources):
-            for source, row, known in self.database.rows(
-                f"SELECT source, id, metadata_hash FROM chunks WHERE generation = ? AND source IN ({_marks(page)})",  # noqa: S608  question marks
-                (generation, *page),
-            ):
-                found[source][row] = known
+        sql = "SELECT source, id, metadata_hash FROM chunks WHERE generation = ? AND source IN"
+        for source, row, known in self.database.rows_in(sql, (generation,), sources):
+            found[source][row] = known
         return found
+
+    def hashes_of(self, generation: int, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
+        """The hashes of text and metadata of those of `ids` that are recorded."""
+        sql = "SELECT id, text_hash, metadata_hash FROM chunks WHERE generation = ? AND id IN"
+        rows = self.database.rows_in(sql, (generation,), ids)
+        return {row: (text, metadata) for row, text, metadata in rows}
 
     def rows_with_text(self, generation: int, texts: Sequence[bytes]) -> dict[bytes, str]:
         """For each of the text hashes, the id of a row that has it and is known to be whole."""
-        found: dict[bytes, str] = {}
-        for page in _pages(texts):
-            found.update(
-                self.database.rows(
-                    f"SELECT text_hash, id FROM chunks WHERE generation = ? AND text_hash IN ({_marks(page)})"  # noqa: S608  question marks
-                    " AND metadata_hash != ?",
-                    (generation, *page, UNKNOWN),
-                )
-            )
-        return found
+        # Left to itself, SQLite reads the whole generation.
+        sql = (
+            "SELECT text_hash, id FROM chunks INDEXED BY chunks_by_text"
+            " WHERE generation = ? AND metadata_hash != ? AND text_hash IN"
+        )
+        return dict(self.database.rows_in(sql, (generation, UNKNOWN), texts))
 
     def restamp(self, generation: int, stamps: Iterable[tuple[str, str]]) -> None:
         """Record (source, stamp) of files whose content is the same."""
@@ -323,11 +320,3 @@ class Manifest:
             max_length=row[3],
             avg_length=round(row[1] / row[0], 1) if row[0] else 0.0,
         )
-
-
-def _pages(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (items[start : start + _PAGE] for start in range(0, len(items), _PAGE))
-
-
-def _marks(page: Sequence[Any]) -> str:
-    return ",".join("?" * len(page))
