@@ -91,7 +91,7 @@ def add_preset(
         calendar = job_file.defaults.calendar
         return found.build(job_id or found.name, given, config, zone=zone, now=now, calendar=calendar)
 
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     documents = _add(app, build)
     if app.json:
         app.out.document({"jobs": documents})
@@ -106,7 +106,7 @@ def _add_one(
 
     given = flags.given()
     config = job_file_config(app, pipeline)
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     checked_id(job_id)
 
     def build(job_file: JobFile) -> list[Job]:
@@ -128,7 +128,7 @@ def _add(app: App, build: Callable[[JobFile], Sequence[Job]]) -> list[dict[str, 
 
     store = JobStore(app.paths.job_file)
     jobs = build(store.load(schedules=False))
-    after = store.add(jobs, app.now().replace(microsecond=0), check=sharing_check(app))
+    after = store.add(jobs, app.this_second(), check=sharing_check(app))
     rows = changed_documents(app, after, [after.job(job.id) for job in jobs])
     for row in rows:
         app.out.line(f"added {row['id']} to {app.paths.job_file}")

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class App:
-    """One invocation. `log_level` and `log_format` are passed on to a daemon's children."""
+    """One invocation, made in the folder `cwd`. `log_level` and `log_format` are passed on to a daemon's children."""
 
     paths: Paths
+    cwd: Path = field(default_factory=Path.cwd)
     color: bool = True
     log_level: str | None = None
     log_format: str = "text"
@@ -41,9 +42,9 @@ class App:
         """The wall clock, aware, UTC: read here and in the daemon only."""
         return datetime.now(UTC)
 
-    @cached_property
-    def cwd(self) -> Path:
-        return Path.cwd()
+    def this_second(self) -> datetime:
+        """`now` as the job file keeps times."""
+        return self.now().replace(microsecond=0)
 
     @cached_property
     def environment(self) -> PipelineConfig:

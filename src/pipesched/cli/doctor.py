@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from pipesched.cli.app import App
-from pipesched.cli.options import PipelineFlags
+from pipesched.cli.options import JobOption, PipelineFlags
 
 if TYPE_CHECKING:
     from pipesched.doctor.patient import Patient
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def doctor(
     app: App,
-    job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")
-    ] = None,
+    job: JobOption = None,
     *,
     pipeline: PipelineFlags,
 ) -> None:

@@ -99,7 +99,7 @@ def edit(
             hint="such as --data-dir, --embedding-model, --chunk-size or --collection-name",
         )
     store = JobStore(app.paths.job_file)
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     job_file = store.load(schedules=False)
     others = (
         sharers(job_file, job_id, environment=app.environment, home=app.paths.home) if with_sharers else []
@@ -157,7 +157,7 @@ def remove(
         if not typer.confirm(f"Remove {', '.join(wanted)}?", err=True):
             app.out.note("nothing was removed")
             raise typer.Exit(1)
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     jobs = store.load(schedules=False).jobs
     store.remove(wanted)
     record_done_gap(app, [jobs[job_id] for job_id in wanted if job_id in jobs], now, gone=True)
@@ -178,7 +178,7 @@ def pause(app: App, job_ids: JobIds) -> None:
     from pipesched.jobs.documents import usable
     from pipesched.jobs.store import JobStore
 
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     changed = JobStore(app.paths.job_file).edit_all(job_ids, lambda job: paused_job(usable(job), now))
     _tell(app, changed, "paused")
 
@@ -192,7 +192,7 @@ def resume(app: App, job_ids: JobIds) -> None:
     from pipesched.jobs.documents import usable
     from pipesched.jobs.store import JobStore
 
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     paused: list[Job] = []
 
     def apply(job: Job) -> Job:

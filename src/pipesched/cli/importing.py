@@ -9,6 +9,7 @@ import typer
 
 from pipesched.cli.app import App
 from pipesched.cli.transfer import NAMED, STREAM, SkipInvalid, refusal, skipped
+from pipesched.report import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,7 +62,7 @@ def import_jobs(
     from pipesched.jobs.formats.plan import plan_import
     from pipesched.jobs.store import JobStore
 
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     store = JobStore(app.paths.job_file)
     job_file = store.load()
     data = _read(app, file)
@@ -83,11 +84,9 @@ def import_jobs(
     if app.json:
         _document(app, plan, after, backup=None if backup is None else str(backup))
         return
-    count = len(plan.changes)
+    count = counted(len(plan.changes), "job")
     kept = f", {len(plan.replaced)} in place of old ones, kept in {backup}" if backup else ""
-    app.out.line(
-        f"imported {count} job{'s' * (count != 1)} from {reading.format} into {app.paths.job_file}{kept}"
-    )
+    app.out.line(f"imported {count} from {reading.format} into {app.paths.job_file}{kept}")
     _table(app, plan, after)
 
 

@@ -89,8 +89,10 @@ def root(
             raise UsageError("no command was given", hint="see pipesched --help")
         out.note(ctx.get_help())
         raise typer.Exit(UsageError.exit_code)
+    cwd = current_folder()
     ctx.obj = App(
-        paths=Paths.resolve(file=file, state_dir=state_dir, output_dir=output_dir, cwd=current_folder()),
+        paths=Paths.resolve(file=file, state_dir=state_dir, output_dir=output_dir, cwd=cwd),
+        cwd=cwd,
         color=out.color,
         log_level=level or None,
         log_format=log_format,

@@ -19,6 +19,9 @@ def _option(flags: str, help_text: str, *, metavar: str | None = None, panel: st
     return typer.Option(flags, help=help_text, metavar=metavar, rich_help_panel=panel, show_default=False)
 
 
+JobOption = Annotated[str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")]
+
+
 def _given(flags: PipelineFlags | JobFlags) -> dict[str, Any]:
     values = {field.name: getattr(flags, field.name) for field in fields(flags)}
     return {name: value for name, value in values.items() if value is not None}

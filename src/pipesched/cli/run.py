@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pipesched.cli.app import App
-from pipesched.cli.options import PipelineFlags
+from pipesched.cli.options import JobOption, PipelineFlags
 
 if TYPE_CHECKING:
     from pipesched.cli.execution import Executed, Request
@@ -73,9 +73,7 @@ def run(
 
 def rebuild(
     app: App,
-    job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")
-    ] = None,
+    job: JobOption = None,
     wait: Wait = None,
     *,
     pipeline: PipelineFlags,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipesched.cli.app import App
-from pipesched.cli.options import PipelineFlags
+from pipesched.cli.options import JobOption, PipelineFlags
 from pipesched.settings import SEARCH_COUNT
 
 
@@ -21,9 +21,7 @@ def search(
         list[str] | None,
         typer.Option("--where", metavar="KEY=VALUE", help="Only chunks with this metadata; several: all."),
     ] = None,
-    job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")
-    ] = None,
+    job: JobOption = None,
     *,
     pipeline: PipelineFlags,
 ) -> None:

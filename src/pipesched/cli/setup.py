@@ -36,7 +36,7 @@ def init(
     from pipesched.jobs.model import Defaults, JobFile
     from pipesched.jobs.store import JobStore
 
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     if not force:
         _refuse_where_one_is_gone(app)
     jobs = default_jobs(zone=job_zone(timezone, JobFile()), now=now)

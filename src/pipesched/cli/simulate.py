@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipesched.cli.app import App
+from pipesched.report import counted
 from pipesched.settings import MAX_WORKERS
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _show(app: App, document: Json, job_file: JobFile) -> None:
 
         out.note(no_jobs(app, job_file) or "nothing will fire by the clock until then")
         return
-    out.line(f"{fires} fire{'s' * (fires != 1)} until {until}, {document['timezone']}")
+    out.line(f"{counted(fires, 'fire')} until {until}, {document['timezone']}")
     if not document["complete"]:
         out.note(f"warning: that is as many as are looked at; what comes after {until} is left out")
     _heat_map(app, document["days"])
@@ -226,8 +227,7 @@ def _dependencies(app: App, rows: Sequence[Json]) -> None:
 
 
 def _load(app: App, load: Json) -> None:
-    workers = load["max_workers"]
-    app.out.line(f"load on {workers} worker{'s' * (workers != 1)} (--max-workers):")
+    app.out.line(f"load on {counted(load['max_workers'], 'worker')} (--max-workers):")
     app.out.table(
         ("", "busy", "most at once", "when", "wait for a worker"),
         [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipesched.cli.app import App
+from pipesched.report import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def export(
             f"there is no job file {app.paths.job_file}, so that there is nothing to write to {file}",
             hint="name it with --file, or make one: pipesched init",
         )
-    now = app.now().replace(microsecond=0)
+    now = app.this_second()
     made = _export(app, job_file, format, now, secrets=target is not None)
     if made.refused and not skip_invalid:
         raise refusal(made.refused, f"cannot be written as {format}")
@@ -83,7 +84,7 @@ def export(
             {"format": format, "jobs": count, "written": [str(path) for path in written], **_remarks(made)}
         )
         return
-    app.out.line(f"wrote {count} job{'s' * (count != 1)} to {target}")
+    app.out.line(f"wrote {counted(count, 'job')} to {target}")
 
 
 def _export(app: App, job_file: JobFile, format: str, now: datetime, *, secrets: bool) -> Export:

@@ -7,16 +7,14 @@ from typing import Annotated
 import typer
 
 from pipesched.cli.app import App
-from pipesched.cli.options import PipelineFlags
+from pipesched.cli.options import JobOption, PipelineFlags
 
 
 def verify(
     app: App,
     deep: Annotated[bool, typer.Option("--deep", help="Read every vector too.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what differs.")] = False,
-    job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB_ID", help="Take this job's options.")
-    ] = None,
+    job: JobOption = None,
     *,
     pipeline: PipelineFlags,
 ) -> None:
