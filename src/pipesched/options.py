@@ -45,6 +45,10 @@ def _boolean(value: object) -> object:
     return value
 
 
+def _too_much_overlap(overlap: int, size: int) -> str:
+    return f"--chunk-overlap ({overlap}) must be below --chunk-size ({size})"
+
+
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 
 
@@ -144,9 +148,7 @@ class PipelineConfig(BaseModel):
             and self.chunk_overlap is not None
             and self.chunk_overlap >= self.chunk_size
         ):
-            raise ValueError(
-                f"--chunk-overlap ({self.chunk_overlap}) must be below --chunk-size ({self.chunk_size})"
-            )
+            raise ValueError(_too_much_overlap(self.chunk_overlap, self.chunk_size))
         return self
 
     def set_values(self) -> dict[str, Any]:
@@ -285,10 +287,9 @@ def merge(levels: Sequence[PipelineConfig]) -> dict[str, Any]:
     for level in reversed(levels):
         merged.update(level.set_values())
     if merged["chunk_overlap"] >= merged["chunk_size"]:
-        explicit = any(level.chunk_overlap is not None for level in levels)
-        if explicit:
+        if any(level.chunk_overlap is not None for level in levels):
             raise InvalidValue(
-                f"--chunk-overlap ({merged['chunk_overlap']}) must be below --chunk-size ({merged['chunk_size']})",
+                _too_much_overlap(merged["chunk_overlap"], merged["chunk_size"]),
                 hint="give both, for example --chunk-size 500 --chunk-overlap 100",
             )
         merged["chunk_overlap"] = merged["chunk_size"] // 5  # the built-in's proportion, for a smaller chunk
