@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -165,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Neither a link nor a pipe is followed: who may write into the folder must not choose what is shown."""
     try:
         with files.open_plain(path) as file:
-            document = json.loads(file.read())
+            document = json.loads(file.read(), parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
             raise NotFound(
@@ -177,6 +178,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not _is_report(document):
         raise DataError(f"{path} is not a run report", hint=f"remove it: rm {path}")
     return cast("dict[str, Any]", document)
+
+
+def _finite(text: str) -> float:
+    """No NaN and no number too large for one, which can be neither shown nor handed on as JSON."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _is_report(document: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,8 @@ def test_damaged_and_foreign_files_do_no_harm(tmp_path: Path) -> None:
         "list": "[]",
         "deep": "[" * 100_000,
         "foreign": '{"run_id": "x"}',
+        "nan": re.sub(r'("duration_seconds": )[0-9.]+', r"\1NaN", whole),
+        "vast": re.sub(r'("duration_seconds": )[0-9.]+', r"\g<1>1e400", whole),
         "shape": whole.replace('"errors": [', '"errors": [1, '),
     }.items():
         (tmp_path / f"{later}{name}.json").write_text(content)
