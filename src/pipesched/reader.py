@@ -17,12 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from pipesched.errors import CollectionNotOurs, NotFound, PipeschedError, ServiceUnavailable
+from pipesched.errors import CollectionNotOurs, PipeschedError, ServiceUnavailable
 from pipesched.options import is_server
 from pipesched.pipeline.canary import base
 from pipesched.pipeline.stores.chroma import ChromaStore
 from pipesched.pipeline.stores.mark import Mark
-from pipesched.pipeline.stores.vendor_errors import translated
+from pipesched.pipeline.stores.vendor_errors import no_collection, translated
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -161,11 +161,7 @@ class ReadCollection:
             self._held = None
             found = found or self._look()
             if found is None:
-                raise NotFound(
-                    f"there is no collection {self.name} in {self.storage_path}",
-                    hint="index something first: pipesched run",
-                    code="collection_not_found",
-                )
+                raise no_collection(self.name, self.storage_path)
         if found[1].filling:
             raise ServiceUnavailable(
                 f"the collection {self.name} is being filled for the first time",

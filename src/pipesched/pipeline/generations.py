@@ -70,11 +70,11 @@ def check(session: Session, generation: Generation) -> None:
     found = session.store.ids(generation.name)
     if wanted != found:
         raise _unsound(f"{counted(len(wanted - found), 'row')} missing and {len(found - wanted)} too many")
-    sample = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
+    sample = dict(rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE])
     assert generation.settings is not None
-    cached = session.cache.get(generation.settings.spec, [text for _, text in sample])
-    for record in session.store.get(generation.name, [row for row, _ in sample], vectors=True):
-        text = next(text for row, text in sample if row == record.id)
+    cached = session.cache.get(generation.settings.spec, list(sample.values()))
+    for record in session.store.get(generation.name, list(sample), vectors=True):
+        text = sample[record.id]
         if record.vector is None or text not in cached:
             raise _unsound(f"row {record.id} has no vector")
         if float(abs(record.vector - cached[text]).max()) > TOLERANCE:

@@ -15,7 +15,7 @@ from pipesched.pipeline.backends import Backends
 from pipesched.pipeline.cache import EmbeddingCache
 from pipesched.pipeline.manifest import Manifest, manifest_path
 from pipesched.pipeline.stores.examination import StoreDamaged
-from pipesched.pipeline.stores.inspection import REBUILD
+from pipesched.pipeline.stores.vendor_errors import REBUILD
 from pipesched.report import counted
 
 

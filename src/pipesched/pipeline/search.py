@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from pipesched.errors import CollectionNotOurs, ConfigurationError, InvalidValue, NotFound
+from pipesched.errors import CollectionNotOurs, ConfigurationError, InvalidValue
 from pipesched.options import PipelineOptions
 from pipesched.pipeline.backends import Backends
 from pipesched.pipeline.canary import as_told, base
 from pipesched.pipeline.model import METADATA_KEYS, CollectionInfo, Hit, VectorStore
 from pipesched.pipeline.stores.mark import Mark
+from pipesched.pipeline.stores.vendor_errors import no_collection
 
 Value = str | int | float | bool
 
@@ -125,11 +126,7 @@ def _search(
     try:
         info = find(store, options.collection_name)
         if info is None:
-            raise NotFound(
-                f"there is no collection {options.collection_name} in {options.storage_path}",
-                hint="index something first: pipesched run",
-                code="collection_not_found",
-            )
+            raise no_collection(options.collection_name, options.storage_path)
         mark = Mark.from_metadata(info.metadata)
         if mark is None:
             raise CollectionNotOurs(

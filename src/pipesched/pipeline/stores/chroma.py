@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pipesched.errors import InvalidValue, NotFound, ServiceUnavailable
 from pipesched.options import is_server
 from pipesched.pipeline.model import METADATA_KEYS, CollectionInfo, Hit, Metadata, Record
-from pipesched.pipeline.stores.vendor_errors import translated
+from pipesched.pipeline.stores.vendor_errors import no_collection, translated
 
 if TYPE_CHECKING:
     import httpx
@@ -213,11 +213,7 @@ class ChromaStore:
             try:
                 collection = self._client.get_collection(name, embedding_function=None)
             except NotFoundError as error:
-                raise NotFound(
-                    f"there is no collection {name} in {self._where}",
-                    hint="index something first: pipesched run",
-                    code="collection_not_found",
-                ) from error
+                raise no_collection(name, self._where) from error
             yield collection
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipesched.errors import DataError, PipeschedError
-from pipesched.pipeline.stores.inspection import REBUILD, database_trouble, inspect_folder
+from pipesched.pipeline.stores.inspection import database_trouble, inspect_folder
+from pipesched.pipeline.stores.vendor_errors import damaged
 
 SECONDS: Final = 600.0
 """How long a child may take; at 100,000 rows of 1,024 dimensions it takes some seconds."""
@@ -48,7 +49,8 @@ class StoreDamaged(DataError):
         why = examined.store or "; ".join(
             f"collection {name}: {why}" for name, why in examined.collections.items()
         )
-        super().__init__(f"the vector store {storage_path} is damaged: {why}", hint=REBUILD)
+        told = damaged(storage_path, why)
+        super().__init__(told.message, hint=told.hint)
         self.examined = examined
 
 

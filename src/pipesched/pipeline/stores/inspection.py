@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipesched.errors import DataError
 from pipesched.pipeline.stores.mark import Mark
 from pipesched.pipeline.stores.probe import connect_read_only, probe_folder
+from pipesched.pipeline.stores.vendor_errors import damaged
 
 _HEADER: Final = struct.Struct("<iQQQQ")
 """hnswlib's persisted header: version, an offset, allocated elements, elements (deleted ones keep their place), bytes of each."""
-
-REBUILD: Final = "pipesched rebuild makes it anew from the embedding cache"
 
 _WRITTEN_SECONDS: Final = 1.0
 """Longer than Chroma takes to write an index out."""
@@ -48,10 +46,10 @@ def inspect_folder(storage_path: str, collection: str) -> Inspected | None:
     try:
         with closing(connect_read_only(folder / "chroma.sqlite3")) as connection:
             metadata = {
-                row[0]: bool(row[4])
-                if row[4] is not None
-                else next((v for v in row[1:4] if v is not None), "")
-                for row in connection.execute(
+                key: bool(flag)
+                if flag is not None
+                else next((value for value in values if value is not None), "")
+                for key, *values, flag in connection.execute(
                     "SELECT key, str_value, int_value, float_value, bool_value FROM collection_metadata"
                     " WHERE collection_id = ?",
                     (found.uuid,),
@@ -91,11 +89,7 @@ def check_index(storage_path: str, collection: str) -> None:
         time.sleep(_WRITTEN_SECONDS)
         trouble = _of_ours(storage_path, collection)
     if trouble:
-        raise DataError(
-            f"the vector store {storage_path} is damaged: collection {collection}: {trouble}",
-            hint=REBUILD,
-            code="store_damaged",
-        )
+        raise damaged(storage_path, f"collection {collection}: {trouble}")
 
 
 def _of_ours(storage_path: str, collection: str) -> str:

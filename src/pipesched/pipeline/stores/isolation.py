@@ -12,9 +12,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pipesched.errors import DataError, PipeschedError, RunFailed
+from pipesched.errors import PipeschedError, RunFailed
 from pipesched.pipeline.stores.examination import died_of
-from pipesched.pipeline.stores.inspection import REBUILD
+from pipesched.pipeline.stores.vendor_errors import damaged
 
 T = TypeVar("T")
 
@@ -102,11 +102,7 @@ def _portable(error: BaseException) -> BaseException:
 def _died(number: int, storage_path: str) -> PipeschedError:
     why = died_of(number)
     if why:
-        return DataError(
-            f"the vector store {storage_path} is damaged: Chroma {why} when it read it",
-            hint=REBUILD,
-            code="store_damaged",
-        )
+        return damaged(storage_path, f"Chroma {why} when it read it")
     name = signal.Signals(number).name
     return RunFailed(
         f"the process that read {storage_path} was ended by {name}", hint="is there memory enough?"

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Iterator
+from typing import Final
 
 from pipesched.errors import (
     CannotCreate,
     ConfigurationError,
     DataError,
     InputOutputError,
+    NotFound,
     NotPermitted,
     PipeschedError,
     ServiceUnavailable,
@@ -29,6 +31,8 @@ _DISK = (
     "(os error 122)",
     "readonly database",
 )
+REBUILD: Final = "pipesched rebuild makes it anew from the embedding cache"
+
 _TAKEN = ("already exists", "UNIQUE constraint failed: collections.name")
 
 
@@ -42,7 +46,7 @@ def translated(where: str) -> Iterator[None]:
     except OSError as error:
         raise _of_the_system(where, error) from error
     except sqlite3.Error as error:
-        raise _damaged(where, error) from error
+        raise damaged(where, error) from error
     except BaseException as error:
         # A panic in Chroma's Rust part is no Exception.
         if not _is_vendor(error):
@@ -112,12 +116,17 @@ def _of_chroma(where: str, error: BaseException) -> PipeschedError:
         )
     if any(part in message for part in _DISK):
         return InputOutputError(f"the vector store {where}: {message}", hint="check the disk: df -h")
-    return _damaged(where, error)
+    return damaged(where, error)
 
 
-def _damaged(where: str, error: BaseException) -> DataError:
-    return DataError(
-        f"the vector store {where} is damaged: {error}",
-        hint="pipesched rebuild makes it anew from the embedding cache",
-        code="store_damaged",
+def damaged(where: str, why: object) -> DataError:
+    """The error of a store whose content is not what Chroma wrote."""
+    return DataError(f"the vector store {where} is damaged: {why}", hint=REBUILD, code="store_damaged")
+
+
+def no_collection(name: str, where: str) -> NotFound:
+    return NotFound(
+        f"there is no collection {name} in {where}",
+        hint="index something first: pipesched run",
+        code="collection_not_found",
     )
