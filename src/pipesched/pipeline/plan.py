@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final, Literal, NamedTuple
 
 from pipesched.pipeline.model import Failure, Found, Scan, Stamp
@@ -216,14 +217,15 @@ def plan_documents(
 
 def _missing(compared: Comparison) -> tuple[list[Failure], set[str], set[str]]:
     """Recorded documents that the scan did not meet: those it could not look at, those that are gone, mere notes."""
-    failed = {failure.source for failure in compared.scan.failures}
-    folders = [failure for failure in compared.scan.failures if failure.source.endswith("/")]
+    # A folder whose kind could not be told has no "/" at its end.
+    failed = {failure.source.rstrip("/") or ".": failure for failure in compared.scan.failures}
     kept: list[Failure] = []
     vanished: set[str] = set()
     forgotten: set[str] = set()
-    for source in sorted(compared.missing - failed):
+    for source in sorted(compared.missing - failed.keys()):
         indexed = compared.recorded[source].state == "indexed"
-        above = next((f for f in folders if f.source == "/" or source.startswith(f.source)), None)
+        folders = (str(folder) for folder in PurePosixPath(source).parents) if failed else ()
+        above = next((failed[folder] for folder in folders if folder in failed), None)
         if above is not None:
             if indexed:
                 kept.append(Failure(source, above.code, f"in {above.source}: {above.message}"))

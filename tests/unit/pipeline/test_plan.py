@@ -128,6 +128,14 @@ def test_an_unreadable_folder_keeps_what_is_recorded_below_it() -> None:
     assert [removal.source for removal in plan.removals] == ["c.md"]
 
 
+def test_what_cannot_be_told_for_a_folder_keeps_what_is_recorded_below_it() -> None:
+    """As a file system says that tells the kind of an entry by stat(2) alone, while stat(2) fails."""
+    at = scan(failures=(Failure("sub", "unreadable", "Stale file handle"),))
+    plan = planned(at, recorded("sub/a.md"), recorded("subtle.md"))
+    assert [kept.source for kept in plan.kept] == ["sub/a.md"]
+    assert [removal.source for removal in plan.removals] == ["subtle.md"]
+
+
 def test_a_root_that_cannot_be_read_keeps_everything() -> None:
     failures = (Failure("/", "unreadable", "Input/output error"),)
     plan = planned(scan(failures=failures), recorded("a.md"), recorded("b/c.md"))
