@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final, Literal, NamedTuple
 
 from pipesched.pipeline.model import Failure, Found, Scan, Stamp
@@ -218,14 +217,13 @@ def plan_documents(
 def _missing(compared: Comparison) -> tuple[list[Failure], set[str], set[str]]:
     """Recorded documents that the scan did not meet: those it could not look at, those that are gone, mere notes."""
     # A folder whose kind could not be told has no "/" at its end.
-    failed = {failure.source.rstrip("/") or ".": failure for failure in compared.scan.failures}
+    failed = {failure.source.rstrip("/"): failure for failure in compared.scan.failures}
     kept: list[Failure] = []
     vanished: set[str] = set()
     forgotten: set[str] = set()
     for source in sorted(compared.missing - failed.keys()):
         indexed = compared.recorded[source].state == "indexed"
-        folders = (str(folder) for folder in PurePosixPath(source).parents) if failed else ()
-        above = next((failed[folder] for folder in folders if folder in failed), None)
+        above = next((failed[folder] for folder in _folders_above(source) if folder in failed), None)
         if above is not None:
             if indexed:
                 kept.append(Failure(source, above.code, f"in {above.source}: {above.message}"))
@@ -234,6 +232,13 @@ def _missing(compared: Comparison) -> tuple[list[Failure], set[str], set[str]]:
         else:
             forgotten.add(source)
     return kept, vanished, forgotten
+
+
+def _folders_above(source: str) -> Iterator[str]:
+    """From the nearest to the data folder itself, which is ""."""
+    while source:
+        source = source.rpartition("/")[0]
+        yield source
 
 
 def _why_read(
