@@ -214,6 +214,16 @@ def test_a_document_that_fails_while_the_index_is_torn_is_named_and_comes_back(
     assert len(copy.rows()) == 1_200
 
 
+def test_a_store_is_examined_by_our_code_whatever_lies_in_the_current_folder(
+    copy: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGE["vectors scrambled"](store_of(copy))
+    (copy.home / "json.py").write_text("raise SystemExit('an example in a post')")
+    monkeypatch.chdir(copy.home)
+    found = stores.examine(copy.options.storage_path, ["posts"], stop=threading.Event())
+    assert "SIGSEGV" in found.collections["posts"]
+
+
 def test_a_healthy_store_is_not_examined_unless_a_writer_died(copy: Index) -> None:
     examined: list[list[str]] = []
 

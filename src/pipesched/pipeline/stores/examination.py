@@ -95,8 +95,8 @@ def _child(
     storage_path: str, collections: Sequence[str], stop: threading.Event
 ) -> tuple[list[dict[str, str]], str]:
     """What the child said, and how it died ("" if it did not)."""
-    # "--": a collection may begin with anything, a path with a dash.
-    command = [sys.executable, "-m", __name__, "--", storage_path, *collections]
+    # -P: the current folder is the posts', which may hold a json.py. "--": a collection or a path may begin with a dash.
+    command = [sys.executable, "-P", "-m", __name__, "--", storage_path, *collections]
     deadline = time.monotonic() + SECONDS
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
