@@ -5,46 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Result, pipesched
-
-STATS = {
-    "total_documents",
-    "new_documents",
-    "modified_documents",
-    "renamed_documents",
-    "deleted_sources",
-    "unchanged_documents",
-    "skipped_documents",
-    "failed_documents",
-    "total_chunks",
-    "chunks_added",
-    "chunks_updated",
-    "chunks_deleted",
-    "chunks_unchanged",
-    "chunks_embedded",
-    "chunks_from_cache",
-    "withheld_deletes",
-    "drifted_chunks",
-}
-REPORT = {
-    "schema_version",
-    "run_id",
-    "job_id",
-    "timestamp",
-    "scheduled_for",
-    "finished_at",
-    "duration_seconds",
-    "status",
-    "success",
-    "message",
-    "dry_run",
-    "mode",
-    "mode_reason",
-    "stats",
-    "documents",
-    "errors",
-    "timings",
-    "stats_file",
-}
+from support.contract import REPORT, STATS
 
 
 @pytest.fixture(scope="module")

