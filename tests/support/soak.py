@@ -66,12 +66,21 @@ class Passing(selectors.DefaultSelector):
         found = super().select(0)
         if found:
             return found
-        if len(self.get_map()) > 1:  # besides the signals, the output of runs
+        if len(self.get_map()) > 1 or has_children():  # besides the signals, the output of runs
             found = super().select(0.01)
             self.clock.pass_time(0.05)
             return found
         self.clock.pass_time(max(timeout or 0.0, GRAIN))
         return super().select(0)
+
+
+def has_children() -> bool:
+    """Whether a process of a run lives, or was not yet waited for: its output may have ended a moment before."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 @dataclass
