@@ -144,9 +144,9 @@ class ReadCollection:
             collection, _ = self._resolve()
             try:
                 return ask(collection)
-            except (ValueError, TypeError):
-                raise  # the caller's arguments
-            except Exception:  # noqa: BLE001  whatever Chroma says of what is not there any more
+            except (ValueError, TypeError, KeyboardInterrupt, SystemExit):
+                raise  # the caller's arguments, or a signal
+            except BaseException:  # noqa: BLE001  whatever Chroma says of what is not there any more; a panic is no Exception
                 self.close()
                 collection, _ = self._resolve()
                 with translated(self.storage_path):

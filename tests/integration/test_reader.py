@@ -2,10 +2,11 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipesched.errors import CollectionNotOurs, NotFound, PipeschedError, ServiceUnavailable
+from pipesched.errors import CollectionNotOurs, DataError, NotFound, PipeschedError, ServiceUnavailable
 from pipesched.pipeline import faults
 from pipesched.pipeline.stores import open_store
 from pipesched.reader import ReadCollection, open_collection
@@ -213,6 +214,21 @@ def test_a_question_that_chroma_refuses_is_an_error_of_ours_and_the_next_one_is_
                 with pytest.raises(PipeschedError, match="dimension"):
                     posts.query(query_embeddings=[[1.0] * 3], n_results=1)
             assert posts.count() == 40
+
+
+@pytest.mark.slow
+def test_a_panic_in_chroma_is_a_damaged_store(index: Index) -> None:
+    index.run()
+    database = Path(index.options.storage_path) / "chroma.sqlite3"
+    with open_collection(index.options.storage_path, "posts") as posts:
+
+        def count_what_is_torn_after_the_look(collection: Any) -> int:
+            with closing(sqlite3.connect(database)) as connection, connection:
+                connection.execute("UPDATE collections SET dimension = 'no number'")
+            return collection.count()
+
+        with pytest.raises(DataError, match="ColumnDecode"):
+            posts._call(count_what_is_torn_after_the_look)
 
 
 @pytest.mark.slow
