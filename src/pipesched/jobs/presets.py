@@ -26,6 +26,7 @@ from pipesched.options import PipelineConfig
 from pipesched.settings import JOB_ID_PATTERN, PRESETS_DIR
 
 JOB_ID: Final = "{job_id}"
+MOST_BYTES: Final = 2**20
 _NAME: Final = re.compile(JOB_ID_PATTERN)
 
 
@@ -194,6 +195,10 @@ def _files(folder: Path) -> list[Path]:
 def read_preset(path: Path, *, shipped: bool) -> Preset:
     """One preset, with every value in it checked. Raises DataError."""
     try:
+        if (
+            not path.is_file() or path.stat().st_size > MOST_BYTES
+        ):  # a pipe that nobody writes to would be waited for
+            raise DataError(f"{path} is no preset: it is no file, or a large one", hint="remove it")
         text = path.read_text(encoding="utf-8-sig")
         content = _Content.model_validate(tomllib.loads(text))
     except OSError as error:

@@ -1,7 +1,8 @@
 """Crontabs, read and written."""
 
 import subprocess
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from pipesched.jobs.formats import crontab, detect
 from pipesched.jobs.formats.model import Context, Found, Refused
 from pipesched.jobs.formats.place import Place
-from pipesched.jobs.model import CronTrigger, IntervalTrigger, JobFile, JobPolicy, OnceTrigger
+from pipesched.jobs.model import CronTrigger, IntervalTrigger, Job, JobFile, JobPolicy, OnceTrigger
+from pipesched.schedule.fields import WEEKDAY, split
 from pipesched.settings import Paths
 from support.random_jobs import (
     NOW,
@@ -52,6 +54,15 @@ def write(*jobs) -> tuple[str, str, list[str]]:
     return made.files[crontab.FILE], "\n".join(made.warnings), [each.id for each in made.refused]
 
 
+def fires(job: Job) -> list[datetime]:
+    """The next few."""
+    at, found = NOW, []
+    while len(found) < 8 and (slot := job.schedule().next(at)) is not None:
+        at = slot.at
+        found.append(at)
+    return found
+
+
 # ---- round trip
 
 
@@ -64,7 +75,7 @@ def test_what_a_crontab_can_say_comes_back_from_it(jobs) -> None:
     assert [entry.job.id for entry in entries] == [job.id for job in enabled]
     for entry, job in zip(entries, enabled, strict=True):
         assert entry.job.timezone == job.timezone
-        assert entry.job.schedule().text.lower() == job.schedule().text.lower()
+        assert fires(entry.job) == fires(job)
     for job in jobs:
         assert job.enabled or f"{job.id}" in warnings
 
@@ -133,6 +144,34 @@ def test_a_schedule_that_a_crontab_cannot_say_is_refused_by_name(job, trigger, r
     assert only.hint
     assert "run b" in made.files[crontab.FILE]
     assert "run a" not in made.files[crontab.FILE]
+
+
+@pytest.mark.parametrize(
+    ("expression", "written"),
+    [
+        ("0 2 * * fri-sun", "0 2 * * 0,5,6"),
+        ("0 2 * * 5-0", "0 2 * * 0,5,6"),
+        ("0 2 * * mon,SAT-SUN", "0 2 * * 1,0,6"),
+        ("5/20 * * * *", "5-59/20 * * * *"),
+        ("*/15 9-17 1-31/2 jan-mar mon-fri", "*/15 9-17 1-31/2 jan-mar mon-fri"),
+        ("0 2 * * 5-7", "0 2 * * 5-7"),
+    ],
+)
+def test_what_some_cron_reads_otherwise_is_written_as_each_reads_it(expression: str, written: str) -> None:
+    """Debian's takes no 5/20, and fires never for a range that ends in a Sunday which is 0."""
+    assert crontab.cron_text(expression, job_id="a") == written
+    days = [set(split(each, job_id="a").fields[WEEKDAY].split(",")) for each in (expression, written)]
+    assert days[0] == days[1]
+
+
+def test_a_backslash_before_a_percent_sign_cannot_be_said_and_is_not_read(job) -> None:
+    folder = Path("/srv/we\\%ird")
+    place = replace(PLACE, paths=Paths(folder / "schedules.json", folder / ".pipesched", folder / "output"))
+    made = crontab.write(JobFile({"a": job("a")}), place=place, now=NOW)
+    assert "backslash before a percent sign" in made.refused[0].reason
+    (entry,) = read("0 2 * * * pipesched run x --data-dir 'a\\\\%b'\n").entries
+    assert isinstance(entry, Refused)
+    assert "all is its input" in entry.reason
 
 
 def test_what_h_stands_for_is_written_out_and_said(job) -> None:

@@ -1,5 +1,6 @@
 """Presets: those that come along, those of a project, broken ones."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -214,3 +215,13 @@ def test_the_documented_examples_are_true(tmp_path: Path, now) -> None:
     loaded = JobStore(tmp_path / "schedules.json").load()
     assert loaded.problems == ()
     assert loaded.job("nightly").timezone == "Europe/Riga"
+
+
+def test_a_pipe_and_an_endless_file_among_the_presets_hold_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    with (tmp_path / "large.toml").open("wb") as large:
+        large.truncate(2**30)
+    found = load_presets(tmp_path)
+    assert found.broken.keys() == {"pipe", "endless", "large"}
+    assert "daily_2am" in found.known

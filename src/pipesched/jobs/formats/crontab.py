@@ -18,6 +18,7 @@ from pipesched.schedule.fields import DAY, WEEKDAY, split
 FILE: Final = "crontab"
 _LONGEST: Final = 998
 """Characters of a command that Debian's cron and cronie take."""
+_PLAIN: Final = re.compile(r"\*(/[0-9]+)?|(?!h)[0-9a-z]+(-(?!0+$|0+/|sun)[0-9a-z]+(/[0-9]+)?)?")
 _UTC: Final = frozenset({"UTC", "Etc/UTC"})
 _HEADER: Final = (
     "# Made by pipesched export --format crontab. While it is installed, do not run pipesched daemon as well.",
@@ -76,16 +77,24 @@ def _line(job: Job, place: Place, remarks: Remarks) -> tuple[str, str]:
             remarks.add(job.id, "it runs at the whole minute, not at its grid's seconds")
     else:
         expression = cron_text(trigger.expression, job_id=job.id)
-        if expression.lower() != " ".join(trigger.expression.lower().split()):
+        if any(item[:1] in {"h", "H"} for item in re.split(r"[\s,]+", trigger.expression)):
             remarks.add(job.id, "its H is written as the number that it stands for")
     command = shlex.join(place.command("run", job.id))
+    if "\\%" in command:
+        raise InvalidValue(
+            "cron cannot say a backslash before a percent sign, as in a path of its command",
+            hint="move it to a folder without one",
+        )
     if len(command) > _LONGEST:
         raise InvalidValue(f"its command has more than {_LONGEST} characters", hint="use shorter paths")
     return zone, f"{expression} {command}".replace("%", "\\%")
 
 
 def cron_text(expression: str, *, job_id: str) -> str:
-    """`expression` for any cron: as it is where each knows it, `H` as its number. Raises InvalidValue for `L` and `#`."""
+    """`expression` for any cron: each field as it is where every cron knows it, else in plain numbers.
+
+    Raises InvalidValue for `L` and `#`.
+    """
     text = " ".join(expression.split())
     if text.startswith("@"):
         return text.lower()
@@ -97,5 +106,12 @@ def cron_text(expression: str, *, job_id: str) -> str:
                     f"cron does not know {fields.source[place]!r} (L and #)",
                     hint="leave it to pipesched daemon, or name the days",
                 )
-    hashed = any(item[:1] in {"h", "H"} for source in fields.source for item in source.split(","))
-    return " ".join(fields.fields) if hashed else text
+    return " ".join(
+        source if _is_plain(source) else plain
+        for source, plain in zip(fields.source, fields.fields, strict=True)
+    )
+
+
+def _is_plain(field: str) -> bool:
+    """Whether every cron reads it alike: Debian's takes no `5/20`, and `fri-sun`, in which Sunday is 0, for no day at all."""
+    return all(_PLAIN.fullmatch(item) for item in field.lower().split(","))

@@ -20,7 +20,7 @@ FORMAT: Final = "a crontab"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)")
 _LINE = re.compile(r"(@[A-Za-z]+|\S+(?:[ \t]+\S+){4})[ \t]+(\S.*)")
 _TIME = re.compile(r"[-*0-9Hh,/?()~]+")
-_PERCENT = re.compile(r"(?<!\\)%")
+_PERCENT = re.compile(r"(?<!\\)(?:\\\\)*%")
 
 
 @dataclass
