@@ -85,13 +85,13 @@ def add_preset(
     found = load_presets(app.paths.project_presets).get(preset)
     config = job_file_config(app, pipeline)
     given = job.given()
+    now = app.this_second()
 
     def build(job_file: JobFile) -> list[Job]:
-        zone = job_zone(given.get("timezone") or found.timezone, job_file)
+        zone = job_zone(given.get("timezone", found.timezone), job_file)
         calendar = job_file.defaults.calendar
         return found.build(job_id or found.name, given, config, zone=zone, now=now, calendar=calendar)
 
-    now = app.this_second()
     documents = _add(app, build)
     if app.json:
         app.out.document({"jobs": documents})

@@ -61,7 +61,7 @@ def simulate(
     assumed = ASSUMED_SECONDS if assume is None else parse_duration(assume)
     gc.disable()  # as in `list`
     job_file = JobStore(app.paths.job_file).load()
-    zone = timezone or default_zone(job_file)
+    zone = default_zone(job_file) if timezone is None else timezone
     place = load_zone(zone)
     now = app.now()
     found = forecast(

@@ -143,7 +143,7 @@ def explain(
     from pipesched.schedule.words import explain as in_words
     from pipesched.schedule.zones import load_zone
 
-    zone = timezone or _default_zone(app)
+    zone = _default_zone(app) if timezone is None else timezone
     place = load_zone(zone)
     schedule = cron(expression, zone=zone, job_id="")
     explanation = in_words(expression)
