@@ -152,7 +152,8 @@ def read_back(manifest: Manifest, generation: int, pages: Iterator[list[Record]]
             if row is None or has_foreign_keys(record):
                 extra.append(record.id)
             else:
-                rows.append((row, int(str(record.metadata.get("content_length", 0)) or 0)))
+                length = record.metadata.get("content_length")
+                rows.append((row, length if isinstance(length, int) else 0))
         database.execute_many(
             "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?)",
             [

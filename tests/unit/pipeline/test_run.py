@@ -439,6 +439,15 @@ def test_a_lost_state_is_made_anew_from_the_collection_without_embedding(
     as_fresh(index)
 
 
+def test_a_lost_state_is_made_anew_whatever_others_wrote_into_the_metadata(index: Index) -> None:
+    wanted = index.rows()
+    for row in index.disk["posts"].rows.values():
+        row.metadata["content_length"] = "long"
+    manifest_path(index.index_dir, index.options.storage_path, "posts").unlink()
+    assert index.run().status == "succeeded"
+    assert same(index.rows(), wanted), difference(index.rows(), wanted)
+
+
 @pytest.mark.parametrize("name", ["manifest", "cache"])
 def test_a_damaged_state_file_is_kept_aside_and_made_anew(index: Index, name: str) -> None:
     path = {
