@@ -146,6 +146,12 @@ def _folder_problem(folder: Path) -> Check | None:
 
 def check_collection(options: PipelineOptions, found: Inspected) -> Check:
     name, mark = options.collection_name, found.mark
+    if found.trouble:
+        return Check(
+            "fail",
+            f"the collection {name} is damaged: {found.trouble}",
+            "the next run makes it anew from the embedding cache; pipesched run does it now",
+        )
     if mark is None:
         return Check(
             "fail",

@@ -65,6 +65,10 @@ def load(cert: Path, key: Path) -> ssl.SSLContext:
             f"the certificate {cert} and the key {key} cannot be used: {error.reason or error}",
             hint=f"see: openssl x509 -in {cert} -noout -text; openssl pkey -in {key} -noout",
         ) from error
+    except OSError as error:  # one of the two went a moment ago
+        raise ConfigurationError(
+            f"the certificate {cert} and the key {key} cannot be read: {error.strerror}", hint=_SELF_SIGNED
+        ) from error
     return context
 
 

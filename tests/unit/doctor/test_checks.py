@@ -211,6 +211,13 @@ def test_a_damaged_store_fails_with_the_way_back(world: World) -> None:
     assert (check.status, "rebuild" in check.hint) == ("fail", True)
 
 
+def test_a_damaged_index_fails_with_the_way_back(world: World) -> None:
+    found = Inspected(rows=1300, mark=None, slots=None, trouble="the index of its 1300 rows is gone")
+    check = store.check_collection(patient(world).options, found)
+    assert (check.status, "1300 rows is gone" in check.message) == ("fail", True)
+    assert "pipesched run" in check.hint
+
+
 def test_a_store_that_somebody_is_writing_to_is_not_called_damaged(world: World) -> None:
     folder = Path(patient(world).options.storage_path)
     folder.mkdir(parents=True)

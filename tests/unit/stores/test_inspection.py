@@ -99,6 +99,24 @@ def test_what_chroma_would_answer_from_and_say_nothing_is_found(
     assert error.value.code == "store_damaged"
 
 
+@pytest.mark.parametrize("rows", [300, 1300])
+def test_an_index_that_chroma_has_written_out_is_missed_however_few_its_rows(
+    tmp_path: Path, rows: int
+) -> None:
+    store = open_store(str(tmp_path / "db"))
+    store.create("posts", MARK.to_metadata())
+    store.upsert("posts", records(0, rows))
+    store.close()
+    check_index(str(tmp_path / "db"), "posts")
+    for index in tmp_path.glob("db/*/"):
+        shutil.rmtree(index)
+    if rows < 1000:  # it reads all of them in its log
+        check_index(str(tmp_path / "db"), "posts")
+        return
+    with pytest.raises(DataError, match=f"the index of its {rows} rows is gone"):
+        check_index(str(tmp_path / "db"), "posts")
+
+
 def test_damaged_pages_of_the_database_are_found(large: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(large, tmp_path / "db"))
     with (copy / "chroma.sqlite3").open("r+b") as file:

@@ -58,10 +58,13 @@ def inspect_folder(storage_path: str, collection: str) -> Inspected | None:
             segment = connection.execute(
                 "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'", (found.uuid,)
             ).fetchone()
+            is_written = segment is not None and _is_written(connection, segment[0])
     except sqlite3.Error:
         return None
     slots, size = _header(folder / segment[0]) if segment else (None, 0)
-    trouble = _trouble(folder / segment[0], found.count, slots, size) if segment else ""
+    trouble = (
+        _trouble(folder / segment[0], found.count, slots, size, is_written=is_written) if segment else ""
+    )
     return Inspected(found.count, Mark.from_metadata(metadata), slots, trouble)
 
 
@@ -97,6 +100,15 @@ def _of_ours(storage_path: str, collection: str) -> str:
     return "" if seen is None or seen.mark is None else seen.trouble
 
 
+def _is_written(connection: sqlite3.Connection, segment: str) -> bool:
+    """Whether Chroma has written the index out: then it reads no row of its log again that is in it."""
+    try:
+        found = connection.execute("SELECT 1 FROM max_seq_id WHERE segment_id = ?", (segment,)).fetchone()
+    except sqlite3.OperationalError:  # a format in which that is elsewhere
+        return False
+    return found is not None
+
+
 def _header(index: Path) -> tuple[int | None, int]:
     """Places taken, and bytes of each."""
     try:
@@ -107,9 +119,10 @@ def _header(index: Path) -> tuple[int | None, int]:
     return (used, size) if version == 1 and used <= allocated else (None, 0)
 
 
-def _trouble(index: Path, rows: int, slots: int | None, size: int) -> str:
+def _trouble(index: Path, rows: int, slots: int | None, size: int, *, is_written: bool) -> str:
     if slots is None:
-        return f"the index of its {rows} rows is gone from {index.name}" if rows > _UNSYNCED else ""
+        gone = rows > _UNSYNCED or (rows and is_written)
+        return f"the index of its {rows} rows is gone from {index.name}" if gone else ""
     if slots < rows - _UNSYNCED:
         return f"its index has {slots} of {rows} rows"
     try:
