@@ -100,7 +100,7 @@ def test_text_that_cannot_be_encoded_fails_alone(embedder: Embedder) -> None:
     assert np.array_equal(after, embedder.embed(["three"])[0])
 
 
-def test_only_texts_that_cannot_be_encoded_need_no_model(embedder: Embedder) -> None:
+def test_a_text_that_cannot_be_encoded_may_be_the_only_one(embedder: Embedder) -> None:
     (failure,) = embedder.embed(["\udfff"])
     assert isinstance(failure, EmbeddingFailure)
 

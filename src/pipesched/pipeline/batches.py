@@ -9,15 +9,17 @@ from pipesched.pipeline import documents
 from pipesched.pipeline.chunks import Chunker
 from pipesched.pipeline.documents import DocumentSettings
 from pipesched.pipeline.manifest import Entry, Manifest
-from pipesched.pipeline.model import Document, Failure, Skipped
+from pipesched.pipeline.model import Failure, Found, Skipped
 from pipesched.pipeline.plan import (
+    CONTENT_CHANGED,
+    FileState,
     Reading,
     RecordedFile,
     Removal,
     mtime_seconds,
     trusted_stamp,
 )
-from pipesched.pipeline.rows import Row, RowPlan, plan_rows, rows_of
+from pipesched.pipeline.rows import RowPlan, plan_rows, rows_of
 from pipesched.report import Change
 
 BATCH_CHUNKS = 500
@@ -75,25 +77,21 @@ class Reader:
         if isinstance(document, Failure):
             return None, document
         if isinstance(document, Skipped):
-            entry = Entry(self._record(reading, "", "skipped", document.reason, 0), (), 0)
-            return entry, document
+            return Entry(self._record(found, "", "skipped", document.reason, 0), (), 0), document
         rows = rows_of(document, self.chunker.split(document.text))
-        return self._entry(reading, document, rows), None
+        file = self._record(found, document.raw_hash, "indexed", "", len(rows))
+        return Entry(file, rows, len(document.text)), None
 
-    def _entry(self, reading: Reading, document: Document, rows: Sequence[Row]) -> Entry:
-        return Entry(
-            self._record(reading, document.raw_hash, "indexed", "", len(rows)), rows, len(document.text)
-        )
-
-    def _record(self, reading: Reading, raw_hash: str, state: str, reason: str, chunks: int) -> RecordedFile:
-        found = reading.found
+    def _record(
+        self, found: Found, raw_hash: str, state: FileState, reason: str, chunks: int
+    ) -> RecordedFile:
         return RecordedFile(
             source=found.source,
             stamp=trusted_stamp(found.stamp, self.clock_ns),
             mtime=mtime_seconds(found),
             raw_hash=raw_hash,
             parse=self.parse,
-            state=state,  # type: ignore[arg-type]  # one of two literals above
+            state=state,
             reason=reason,
             chunks=chunks,
         )
@@ -163,26 +161,17 @@ def _classified(
         reason = reading.reason if entry.rows else "it has no text, so that there is nothing to find"
         return ("renamed" if reading.change == "renamed" else "new"), reason
     assert known is not None
-    if not plan.changes_anything and known.raw_hash in ("", entry.file.raw_hash):
+    content_changed = known.raw_hash not in ("", entry.file.raw_hash)
+    if not plan.changes_anything and not content_changed:
         return None, ""
     if known.state != "indexed":
         return "new", "it was left out before"
-    reason = reading.reason
-    if not reason:
-        reason = (
-            "its content changed"
-            if known.raw_hash not in ("", entry.file.raw_hash)
-            else "its metadata changed"
-        )
-    if reason == "its content changed":
-        reason += (
-            f": {len(plan.write)} of {len(entry.rows)} chunks"
-            if plan.write
-            else ": chunks were taken out"
-            if plan.drop
-            else ": metadata only"
-        )
-    return "modified", reason
+    reason = reading.reason or (CONTENT_CHANGED if content_changed else "its metadata changed")
+    if reason != CONTENT_CHANGED:
+        return "modified", reason
+    if plan.write:
+        return "modified", f"{reason}: {len(plan.write)} of {len(entry.rows)} chunks"
+    return "modified", f"{reason}: {'chunks were taken out' if plan.drop else 'metadata only'}"
 
 
 def removal_batches(removals: Sequence[Removal], manifest: Manifest, generation: int) -> Iterator[Batch]:

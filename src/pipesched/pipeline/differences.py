@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipesched.pipeline.plan import RecordedFile
+from pipesched.pipeline.plan import CONTENT_CHANGED, RecordedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def document_differences(
             found.append(Difference(source, "skipped", file.reason, old.chunks if old else 0))
         elif old is not None and old.state == "indexed":
             same = old.raw_hash in ("", file.raw_hash)
-            found.append(Difference(source, None if same else "modified", "its content changed", file.chunks))
+            found.append(Difference(source, None if same else "modified", CONTENT_CHANGED, file.chunks))
         elif gone.get(file.raw_hash):
             was = gone[file.raw_hash].pop()
             renamed.add(was)

@@ -15,7 +15,7 @@ from pipesched.pipeline.batches import Batch, Item, read_batches, removal_batche
 from pipesched.pipeline.drift import mark_all_missing
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.mode import Generation, decide, recorded_spec
-from pipesched.pipeline.plan import RecordedFile
+from pipesched.pipeline.plan import CONTENT_CHANGED, RecordedFile
 from pipesched.pipeline.session import Session
 from pipesched.pipeline.stores.probe import UNMARKED
 from pipesched.pipeline.takeover import not_ours
@@ -149,4 +149,4 @@ class _Counter:
             return item
         if item.entry.file.raw_hash == self.hashes.get(item.source):
             return replace(item, change=None)
-        return replace(item, reason="its content changed")
+        return replace(item, reason=CONTENT_CHANGED)

@@ -18,6 +18,9 @@ MASS_DELETE_DOCUMENTS: Final = 20
 MASS_DELETE_SHARE: Final = 0.30
 """More than both at once looks like a folder that was not mounted."""
 
+CONTENT_CHANGED: Final = "its content changed"
+"""The reason for which a modified document is also told how many of its chunks are new."""
+
 FileState = Literal["indexed", "skipped", "pending"]
 """`pending`: a run died while it put this document in, so that the collection may hold some of its rows."""
 
@@ -255,7 +258,7 @@ def _why_read(
     if now is None:  # reading it will name what is wrong
         return ""
     if now != known.raw_hash:
-        return "its content changed"
+        return CONTENT_CHANGED
     return "only its modification time changed" if known.mtime != mtime_seconds(found) else None
 
 

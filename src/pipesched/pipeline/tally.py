@@ -74,17 +74,11 @@ class Tally:
 
     def message(self, total_chunks: int, *, notes: Sequence[str], interrupted: bool) -> str:
         """The run in one line."""
-        counts = [
-            (self.count("new"), "new"),
-            (self.count("modified"), "modified"),
-            (self.count("renamed"), "renamed"),
-            (self.count("deleted"), "deleted"),
-            (self.count("failed"), "failed"),
-        ]
-        said = [f"{count} {word}" for count, word in counts if count]
-        if said:
-            first, word = next((count, word) for count, word in counts if count)
-            said[0] = f"{counted(first, 'document')} {word}"
+        changes: tuple[Change, ...] = ("new", "modified", "renamed", "deleted", "failed")
+        said: list[str] = []
+        for change in changes:
+            if count := self.count(change):
+                said.append(f"{count} {change}" if said else f"{counted(count, 'document')} {change}")
         if self.withheld:
             said.append(f"deletes of {self.withheld} withheld (--allow-mass-delete lets them through)")
         if not said:
