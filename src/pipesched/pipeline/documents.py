@@ -59,7 +59,7 @@ def scan(data_dir: str, pattern: str) -> Scan:
         ) from error
     walk = _Walk(root, compile_pattern(pattern))
     clock = _kernel_clock_ns()
-    walk.folder(root, "")
+    walk.folders()
     return Scan(
         files=tuple(sorted(walk.files.values(), key=itemgetter(0))),  # by source
         skipped=tuple(sorted(walk.skipped, key=lambda skipped: skipped.source)),
@@ -82,9 +82,9 @@ class _Walk:
         self.skipped: list[Skipped] = []
         self.failures: list[Failure] = []
 
-    def folder(self, path: str, prefix: str) -> None:
+    def folders(self) -> None:
         # An explicit stack: a folder may be nested deeper than Python may recurse.
-        pending = [(path, prefix)]
+        pending = [(self.root, "")]
         while pending:
             path, prefix = pending.pop()
             try:
