@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipesched.errors import Busy, InputOutputError, NotPermitted, PipeschedError, exit_status
 from pipesched.report import ItemError, Outcome, RunMode, RunReport
-from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
+from pipesched.runs.model import COUNTED
 
 if TYPE_CHECKING:
     from pipesched.cli.app import App
@@ -82,7 +82,7 @@ def execute(
                     exit_code=code,
                     reason="" if outcome.status == "succeeded" else outcome.message,
                     now=app.now(),
-                    documents=document_counts(outcome),
+                    documents={name: getattr(outcome.stats, key) for name, key in COUNTED.items()},
                 )
     return Executed(report=report, error=error, report_file=report_file)
 
@@ -133,23 +133,6 @@ def _failed(request: Request, options: PipelineOptions, error: PipeschedError) -
         errors=(ItemError(source="", code=error.code, message=error.message),),
         exit_code=exit_status(error),
     )
-
-
-def document_counts(outcome: Outcome) -> dict[str, int]:
-    """Documents by what became of them, as the ledger and the metrics count them, and the chunks that are held now."""
-    stats = outcome.stats
-    return {
-        "new": stats.new_documents,
-        "modified": stats.modified_documents,
-        "renamed": stats.renamed_documents,
-        "deleted": stats.deleted_sources,
-        "unchanged": stats.unchanged_documents,
-        "skipped": stats.skipped_documents,
-        "failed": stats.failed_documents,
-        CHUNKS: stats.total_chunks,
-        WITHHELD: stats.withheld_deletes,
-        DRIFTED: stats.drifted_chunks,
-    }
 
 
 def _write(

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pipesched.daemon.launch import Exit
 from pipesched.daemon.processes import signal_name
 from pipesched.errors import Busy
-from pipesched.runs.model import CHUNKS, DRIFTED, WITHHELD
+from pipesched.runs.model import COUNTED
 from pipesched.runs.process import GONE
 
 Status = Literal["succeeded", "partial", "failed", "timeout", "interrupted", "lost"]
@@ -123,17 +123,5 @@ def document_counts(report: Mapping[str, Any] | None) -> dict[str, int] | None:
     stats = report.get("stats")
     if not isinstance(stats, Mapping):
         return None
-    names = {
-        "new": "new_documents",
-        "modified": "modified_documents",
-        "renamed": "renamed_documents",
-        "deleted": "deleted_sources",
-        "unchanged": "unchanged_documents",
-        "skipped": "skipped_documents",
-        "failed": "failed_documents",
-        CHUNKS: "total_chunks",
-        WITHHELD: "withheld_deletes",
-        DRIFTED: "drifted_chunks",
-    }
-    counts = {name: stats.get(key) for name, key in names.items()}
+    counts = {name: stats.get(key) for name, key in COUNTED.items()}
     return {name: count if isinstance(count, int) else 0 for name, count in counts.items()}

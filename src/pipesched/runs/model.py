@@ -32,6 +32,19 @@ WITHHELD: Final = "withheld"
 """Likewise: documents whose deletion the sync withheld."""
 DRIFTED: Final = "drifted"
 """Likewise: chunks that the sync found changed by somebody else, and mended."""
+COUNTED: Final[Mapping[str, str]] = {
+    "new": "new_documents",
+    "modified": "modified_documents",
+    "renamed": "renamed_documents",
+    "deleted": "deleted_sources",
+    "unchanged": "unchanged_documents",
+    "skipped": "skipped_documents",
+    "failed": "failed_documents",
+    CHUNKS: "total_chunks",
+    WITHHELD: "withheld_deletes",
+    DRIFTED: "drifted_chunks",
+}
+"""All that the ledger keeps of a sync, and what the statistics of its report call it."""
 NO_OUTCOMES: Final = frozenset({CHUNKS, WITHHELD, DRIFTED})
 FAILED: Final[frozenset[RunState]] = frozenset({"failed", "timeout", "lost"})
 """A failure for retries, auto-pause and health; `interrupted` is nobody's fault."""
