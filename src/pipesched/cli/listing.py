@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -231,6 +230,8 @@ def presets(
 
 
 def preset_document(preset: Preset) -> Json:
+    from pipesched.jobs.masking import masked_policy
+
     return {
         "name": preset.name,
         "description": preset.description,
@@ -245,7 +246,7 @@ def preset_document(preset: Preset) -> Json:
                 "description": job.description,
                 "trigger_text": job.schedule_text,
                 "tags": list(job.tags),
-                "policy": shown_policy(job.policy),
+                "policy": masked_policy(job.policy),
                 "config": job.config.set_values(),
             }
             for job in preset.jobs
@@ -253,18 +254,9 @@ def preset_document(preset: Preset) -> Json:
     }
 
 
-def shown_policy(policy: Mapping[str, Any]) -> Json:
-    from pipesched.jobs.masking import masked
-
-    shown = dict(policy)
-    if "notify" in shown:
-        shown["notify"] = [masked(url) for url in shown["notify"]]
-    if "ping" in shown:
-        shown["ping"] = masked(shown["ping"])
-    return shown
-
-
 def print_preset(app: App, preset: Preset) -> None:
+    from pipesched.jobs.masking import masked_policy
+
     out = app.out
     out.line(f"preset     {preset.name}: {preset.description}")
     if preset.about:
@@ -278,7 +270,7 @@ def print_preset(app: App, preset: Preset) -> None:
         out.line(f"schedule   {_preset_schedule(job)}")
         if job.description:
             out.line(f"           {job.description}")
-        for label, values in (("policy", shown_policy(job.policy)), ("option", job.config.set_values())):
+        for label, values in (("policy", masked_policy(job.policy)), ("option", job.config.set_values())):
             for key, value in values.items():
                 out.line(f"{label:10} {key.replace('_', '-')} = {text(value)}")
     out.line()

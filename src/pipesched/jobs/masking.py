@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 MASK: Final = "***"
@@ -31,3 +32,13 @@ def masked(url: str) -> str:
     user = f"{MASK}@" if parts.username is not None or parts.password is not None else ""
     rest = f"/{MASK}" if parts.path.strip("/") or parts.query or parts.fragment else ""
     return f"{scheme}://{user}{shown}{rest}"
+
+
+def masked_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy's values as they are written, with what `notify` and `ping` hold masked."""
+    shown = dict(policy)
+    if shown.get("notify"):
+        shown["notify"] = [masked(url) for url in shown["notify"]]
+    if shown.get("ping"):
+        shown["ping"] = masked(shown["ping"])
+    return shown

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipesched.errors import DataError, InvalidValue
 from pipesched.jobs import documents, encoding
 from pipesched.jobs.formats.model import Context, Found, Reading, Refused
-from pipesched.jobs.masking import MASK, masked
+from pipesched.jobs.masking import MASK, masked_policy
 from pipesched.jobs.model import SECRET_OPTIONS, Defaults, Job, JobFile
 from pipesched.jobs.refusal import explain
 from pipesched.settings import SCHEMA_VERSION
@@ -29,17 +29,8 @@ def write(job_file: JobFile, *, now: datetime, secrets: bool) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "exported_at": now.isoformat(),
         "defaults": defaults,
-        "jobs": jobs if secrets else [_masked(job) for job in jobs],
+        "jobs": jobs if secrets else [{**job, "policy": masked_policy(job["policy"])} for job in jobs],
     }
-
-
-def _masked(document: dict[str, Any]) -> dict[str, Any]:
-    policy = dict(document["policy"])
-    if "notify" in policy:
-        policy["notify"] = [masked(url) for url in policy["notify"]]
-    if policy.get("ping") is not None:
-        policy["ping"] = masked(policy["ping"])
-    return {**document, "policy": policy}
 
 
 def read(document: Mapping[str, Any], *, name: str, context: Context) -> Reading:
