@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from pipesched.pipeline import documents
 from pipesched.pipeline.chunks import Chunker
+from pipesched.pipeline.differences import why_new
 from pipesched.pipeline.documents import DocumentSettings
 from pipesched.pipeline.manifest import Entry, Manifest
 from pipesched.pipeline.model import Failure, Found, Skipped
 from pipesched.pipeline.plan import (
     CONTENT_CHANGED,
+    NO_TEXT,
     FileState,
     Reading,
     RecordedFile,
@@ -158,14 +160,14 @@ def _classified(
     if why is not None:
         return "skipped", why.reason
     if reading.change in ("new", "renamed"):
-        reason = reading.reason if entry.rows else "it has no text, so that there is nothing to find"
+        reason = reading.reason if entry.rows else NO_TEXT
         return ("renamed" if reading.change == "renamed" else "new"), reason
     assert known is not None
+    if known.state != "indexed":
+        return "new", why_new(known, len(entry.rows))
     content_changed = known.raw_hash not in ("", entry.file.raw_hash)
     if not plan.changes_anything and not content_changed:
         return None, ""
-    if known.state != "indexed":
-        return "new", "it was left out before"
     reason = reading.reason or (CONTENT_CHANGED if content_changed else "its metadata changed")
     if reason != CONTENT_CHANGED:
         return "modified", reason

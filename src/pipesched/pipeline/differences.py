@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipesched.pipeline.plan import CONTENT_CHANGED, RecordedFile
+from pipesched.pipeline.plan import CONTENT_CHANGED, NO_TEXT, RecordedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,13 @@ class Difference:
     change: Literal["new", "modified", "renamed", "deleted", "skipped"] | None
     reason: str
     chunks: int
+
+
+def why_new(recorded: RecordedFile | None, chunks: int) -> str:
+    """What there is to say of a document that was not in the collection; `recorded`: what was known of it."""
+    if not chunks:
+        return NO_TEXT
+    return "it was left out before" if recorded is not None and recorded.state == "skipped" else ""
 
 
 def document_differences(
@@ -40,9 +47,10 @@ def document_differences(
         elif gone.get(file.raw_hash):
             was = gone[file.raw_hash].pop()
             renamed.add(was)
-            found.append(Difference(source, "renamed", f"was {was}", file.chunks))
+            reason = f"was {was}" if file.chunks else NO_TEXT
+            found.append(Difference(source, "renamed", reason, file.chunks))
         else:
-            found.append(Difference(source, "new", "", file.chunks))
+            found.append(Difference(source, "new", why_new(old, file.chunks), file.chunks))
     found += [
         Difference(source, "deleted", "its file is gone", file.chunks)
         for source, file in before.items()

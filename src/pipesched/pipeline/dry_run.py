@@ -12,6 +12,7 @@ from pipesched.options import PipelineOptions
 from pipesched.pipeline import documents
 from pipesched.pipeline.backends import Backends
 from pipesched.pipeline.batches import Batch, Item, read_batches, removal_batches
+from pipesched.pipeline.differences import why_new
 from pipesched.pipeline.drift import mark_all_missing
 from pipesched.pipeline.index_settings import IndexSettings
 from pipesched.pipeline.mode import Generation, decide, recorded_spec
@@ -120,7 +121,7 @@ class _Counter:
         everything: bool,
         after: int,
     ) -> None:
-        self.hashes = {source: file.raw_hash for source, file in recorded.items()}
+        self.recorded = recorded
         self.session = session
         self.target = target
         self.everything = everything
@@ -145,8 +146,11 @@ class _Counter:
 
     def _compared(self, item: Item) -> Item:
         """As a new generation is counted: a document is what it was, however it is split now."""
-        if item.change != "modified" or item.entry is None:
+        known = self.recorded.get(item.source)
+        if item.change == "new":
+            return replace(item, reason=why_new(known, item.chunks))
+        if item.change != "modified" or item.entry is None or known is None:
             return item
-        if item.entry.file.raw_hash == self.hashes.get(item.source):
+        if item.entry.file.raw_hash == known.raw_hash:
             return replace(item, change=None)
         return replace(item, reason=CONTENT_CHANGED)

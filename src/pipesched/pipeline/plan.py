@@ -21,6 +21,8 @@ MASS_DELETE_SHARE: Final = 0.30
 CONTENT_CHANGED: Final = "its content changed"
 """The reason for which a modified document is also told how many of its chunks are new."""
 
+NO_TEXT: Final = "it has no text, so that there is nothing to find"
+
 FileState = Literal["indexed", "skipped", "pending"]
 """`pending`: a run died while it put this document in, so that the collection may hold some of its rows."""
 

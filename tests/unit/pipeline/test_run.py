@@ -670,6 +670,24 @@ def test_a_dry_run_tells_what_a_run_then_does(index: Index) -> None:
     assert (planned.mode, planned.mode_reason) == (done.mode, done.mode_reason)
 
 
+def test_a_dry_run_of_a_rebuild_tells_of_new_documents_what_the_rebuild_then_does(index: Index) -> None:
+    index.write("draft.md", "A draft.", draft="true")
+    index.write("other.md", "Another draft.", draft="true")
+    index.run()
+    index.write("draft.md", "A draft no more.", age=-1)
+    index.write("other.md", "", age=-1)
+    index.write("empty.md", "")
+    index.write("new.md", "A post that was not there.")
+    planned = index.run(rebuild=True, dry_run=True)
+    assert planned.documents == index.run(rebuild=True).documents
+    assert {change.source: (change.change, change.reason) for change in planned.documents} == {
+        "draft.md": ("new", "it was left out before"),
+        "other.md": ("new", "it has no text, so that there is nothing to find"),
+        "empty.md": ("new", "it has no text, so that there is nothing to find"),
+        "new.md": ("new", ""),
+    }
+
+
 def test_a_dry_run_writes_nothing_anywhere_and_takes_no_lock(index: Index) -> None:
     index.write("new.md", text_of(93))
     index.model.down = True
