@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from pipesched.pipeline.cache import EmbeddingCache
@@ -100,7 +100,14 @@ def compare(
 def mend(manifest: Manifest, generation: int, store: VectorStore, name: str, drift: Drift) -> None:
     """Take out what is not ours, and have the plan restore the rest."""
     mark(manifest, generation, drift)
+    # Put back as they are but for those keys: of a document that fails, the old version stays.
+    cleaned = [
+        replace(record, metadata={key: record.metadata[key] for key in record.metadata.keys() & _OUR_KEYS})
+        for record in store.get(name, drift.foreign_keys, vectors=True)
+        if record.vector is not None
+    ]
     store.delete(name, [*drift.extra, *drift.foreign_keys])
+    store.upsert(name, cleaned)
 
 
 def mark(manifest: Manifest, generation: int, drift: Drift) -> None:

@@ -410,6 +410,20 @@ def test_rows_that_others_removed_changed_or_added_are_put_right(index: Index) -
     assert same(index.rows(), wanted)
 
 
+def test_a_row_with_a_key_of_somebody_elses_stays_while_its_document_fails(index: Index) -> None:
+    wanted = index.rows()
+    for row in index.disk["posts"].rows.values():
+        row.metadata["theirs"] = "a word"
+    good = (index.posts / "two.md").read_text()
+    index.write("two.md", "---\ntitle: never closed")
+    out = index.run()
+    assert (out.exit_code, out.stats.total_chunks) == (3, 6)
+    assert same(index.rows(), wanted), difference(index.rows(), wanted)
+    index.write("two.md", good)
+    assert index.run().exit_code == 0
+    as_fresh(index)
+
+
 def test_a_lost_collection_is_put_in_again_without_embedding(index: Index) -> None:
     wanted = index.rows()
     index.disk.clear()
