@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -68,7 +68,7 @@ def dry_run(
         work.tell(plan, recorded)
         reader = session.reader(target, scan.clock_ns)
         after = session.cache.last_number() if decision.fresh else 0
-        counter = _Counter(session, target, recorded, everything=decision.build, after=after)
+        counter = _Counter(session, target, live, recorded, everything=decision.build, after=after)
         for batch in read_batches(plan.readings, reader, manifest, number, recorded):
             counter.add(batch)
         for batch in removal_batches(plan.removals, manifest, number):
@@ -116,6 +116,7 @@ class _Counter:
         self,
         session: Session,
         target: IndexSettings,
+        live: Generation | None,
         recorded: Mapping[str, RecordedFile],
         *,
         everything: bool,
@@ -123,7 +124,8 @@ class _Counter:
     ) -> None:
         self.recorded = recorded
         self.session = session
-        self.target = target
+        self.spec = target.spec
+        self.live = live
         self.everything = everything
         self.after = after
         self.seen: set[bytes] = set()
@@ -136,13 +138,20 @@ class _Counter:
             for row in (item.entry.rows if self.everything and item.entry else item.plan.write)
         ]
         texts = list(dict.fromkeys(row.text_hash for row in rows if row.text_hash not in self.seen))
-        known = self.session.cache.known(self.target.spec, texts, after=self.after)
         self.seen.update(texts)
-        embedded = len(texts) - len(known)
+        embedded = len(texts) - len(self._known(texts))
         tally.embedded += embedded
         tally.from_cache += len(rows) - embedded
         items = [self._compared(item) for item in batch.items] if self.everything else batch.items
         tally.batch(items, batch.failures)
+
+    def _known(self, texts: Sequence[bytes]) -> set[bytes]:
+        """Those of the text hashes whose vectors a run would find in the cache, or in the collection."""
+        known = self.session.cache.known(self.spec, texts, after=self.after)
+        settings = self.live.settings if self.live else None
+        if self.live and settings and settings.fingerprint == self.spec.fingerprint and not self.after:
+            known |= self.session.manifest.rows_with_text(self.live.number, texts).keys()
+        return known
 
     def _compared(self, item: Item) -> Item:
         """As a new generation is counted: a document is what it was, however it is split now."""

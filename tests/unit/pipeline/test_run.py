@@ -702,6 +702,13 @@ def test_a_dry_run_of_a_rebuild_tells_of_new_documents_what_the_rebuild_then_doe
     }
 
 
+def test_a_dry_run_counts_on_the_vectors_in_the_collection_when_the_cache_is_lost(index: Index) -> None:
+    (index.index_dir / FILE).unlink()
+    planned = index.run(rebuild=True, dry_run=True)
+    assert (planned.stats.chunks_embedded, planned.stats.chunks_from_cache) == (0, 6)
+    assert index.run(rebuild=True, dry_run=False).stats == planned.stats
+
+
 def test_a_dry_run_writes_nothing_anywhere_and_takes_no_lock(index: Index) -> None:
     index.write("new.md", text_of(93))
     index.model.down = True
